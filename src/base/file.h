@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * base/file.h: the file operations that durability rests on, in one replaceable layer.
+ *
+ * journal/, store/ and queue/ change files only through these, so that a test can count the
+ * steps, kill the process at the n-th, or answer ENOSPC, EIO, EMFILE there (DURABILITY "Ten
+ * tests"). Builds with -Dfaults=true read PABAL_FAULT when file_faults_init() is called:
+ *   kill:N            _exit by SIGKILL before the N-th counted operation of this process
+ *   enospc:N eio:N emfile:N      the N-th answers with that error; N- means "from N on"
+ *   optionally restricted to an operation and role: kill:N@rename@queue
+ * Each returns what the system call of that name returns, with errno.
+ */
+#pragma once
+#include "base/err.h"
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+void file_faults_init(const char *role); /* no-op in production builds */
+
+int file_openat(int dirfd, const char *name, int flags, mode_t mode); /* O_CLOEXEC is added */
+ssize_t file_write(int fd, const void *p, size_t n);
+ssize_t file_pwritev(int fd, const struct iovec *iov, int n, off_t at);
+ssize_t file_pwrite(int fd, const void *p, size_t n, off_t at);
+int file_fsync(int fd);
+int file_fdatasync(int fd);
+int file_syncfs(int fd);
+int file_renameat(int from_dir, const char *from, int to_dir, const char *to); /* replaces */
+int file_renameat_noreplace(int from_dir, const char *from, int to_dir, const char *to);
+int file_linkat(int from_dir, const char *from, int to_dir, const char *to);
+int file_unlinkat(int dirfd, const char *name, int flags);
+int file_mkdirat(int dirfd, const char *name, mode_t mode);
+int file_ftruncate(int fd, off_t size);
+int file_fallocate(int fd, off_t at, off_t n);
+
+/* Whole things, on top of the above. */
+bool file_write_all(int fd, const void *p, size_t n, struct err *err) MUST_CHECK;
+bool file_pread_all(int fd, void *p, size_t n, off_t at, struct err *err) MUST_CHECK; /* short is ERR_CORRUPT */
+/* A whole small file; at most max bytes, more is ERR_LIMIT. Caller frees out. ENOENT is ERR_NOT_FOUND. */
+struct buf;
+bool file_read_whole(int dirfd, const char *name, size_t max, struct buf *out, struct err *err) MUST_CHECK;
+/* Atomically: tmp name, fsync, rename, fsync of the directory. */
+bool file_replace_whole(int dirfd, const char *name, struct str content, mode_t mode, struct err *err) MUST_CHECK;
+
+static inline void fd_close_p(int *fd);
+void fd_close(int *fd); /* closes and sets to -1; accepts -1; keeps errno */
+static inline void fd_close_p(int *fd) { fd_close(fd); }
+#define FD_SCOPED __attribute__((cleanup(fd_close_p))) int
+static inline int fd_take(int *fd) { int x = *fd; *fd = -1; return x; }
