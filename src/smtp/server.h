@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * smtp/server.h: the SMTP, submission and LMTP server (RFC 5321, 6409, 2033) as a net protocol.
+ *
+ * Runs in the smtp role. Everything outside the protocol comes through struct smtp_services, so
+ * that a test can play them. 250 after the end of data is written only when accept()'s callback
+ * said the message is durable.
+ */
+#pragma once
+#include "base/err.h"
+#include "net/conn.h"
+
+struct config;
+struct envelope; /* mail/envelope.h */
+struct tls_context;
+struct net_networks;
+
+enum smtp_kind { SMTP_MX, SMTP_SUBMISSION, SMTP_LMTP };
+enum smtp_tls_mode { SMTP_TLS_NONE, SMTP_TLS_MAY, SMTP_TLS_REQUIRED };
+
+enum rcpt_verdict { RCPT_UNKNOWN, RCPT_LOCAL, RCPT_REMOTE, RCPT_TEMP, RCPT_DISABLED, RCPT_OVER_QUOTA };
+struct smtp_auth_result; /* smtp/auth.h: what auth_result holds */
+
+struct smtp_services {
+	void *ctx;
+	/* May block for a short time (auth process, cached). canonical lives in the arena. */
+	enum rcpt_verdict (*rcpt)(void *ctx, struct str address, struct arena *a, struct str *out_canonical);
+	/* R79: may this account use this address in MAIL and From? 0 no, 1 yes, 2 temporary */
+	int (*sender)(void *ctx, struct str account, struct str address);
+	/* SASL by the auth role. Each ends in done() once, on any thread. */
+	void (*auth_begin)(void *ctx, struct conn *c, uint64_t attempt, struct str mechanism, const struct str *initial,
+			   void (*done)(void *done_ctx, const struct smtp_auth_result *r), void *done_ctx);
+	void (*auth_step)(void *ctx, uint64_t attempt, struct str response,
+			  void (*done)(void *done_ctx, const struct smtp_auth_result *r), void *done_ctx);
+	void (*auth_cancel)(void *ctx, uint64_t attempt);
+	struct str (*mechanisms)(void *ctx); /* "PLAIN LOGIN ..." */
+	/* Takes the message: content is header fields added here + what the client sent. Content beyond
+	 * 64 KiB is in a side file (content_begin/_write). done: err NULL = durable, queued. */
+	bool (*accept)(void *ctx, const struct envelope *e, struct str content, void *side,
+		       void (*done)(void *done_ctx, const struct err *err), void *done_ctx, struct err *err);
+	bool (*side_begin)(void *ctx, void **out_side, struct err *err);
+	bool (*side_write)(void *ctx, void *side, struct str bytes, struct err *err);
+	void (*side_discard)(void *ctx, void *side);
+	int (*pressure)(void *ctx); /* 0 ok, 1 slow down, 2 answer 452 */
+	/* LMTP wants per-recipient outcomes: waits until queue has placed or refused (or durable: all 250) */
+};
