@@ -10,5 +10,5 @@
 #pragma once
 #include "net/conn.h"
 
-extern const struct protocol imap_login_protocol; /* conn_owner(): struct door *, proc/door.h */
-extern const struct protocol imap_protocol;       /* conn_session() set before: struct served *, proc/served.h */
+extern const struct protocol imap_login_protocol; /* conn_owner(): struct door *, auth/client.h */
+extern const struct protocol imap_protocol;       /* conn_session() set before: struct served *, store/served.h */

@@ -8,6 +8,7 @@
  * said the message is durable.
  */
 #pragma once
+#include "auth/client.h"
 #include "base/err.h"
 #include "net/conn.h"
 
@@ -20,7 +21,6 @@ enum smtp_kind { SMTP_MX, SMTP_SUBMISSION, SMTP_LMTP };
 enum smtp_tls_mode { SMTP_TLS_NONE, SMTP_TLS_MAY, SMTP_TLS_REQUIRED };
 
 enum rcpt_verdict { RCPT_UNKNOWN, RCPT_LOCAL, RCPT_REMOTE, RCPT_TEMP, RCPT_DISABLED, RCPT_OVER_QUOTA };
-struct smtp_auth_result; /* smtp/auth.h: what auth_result holds */
 
 struct smtp_services {
 	void *ctx;
@@ -28,13 +28,7 @@ struct smtp_services {
 	enum rcpt_verdict (*rcpt)(void *ctx, struct str address, struct arena *a, struct str *out_canonical);
 	/* R79: may this account use this address in MAIL and From? 0 no, 1 yes, 2 temporary */
 	int (*sender)(void *ctx, struct str account, struct str address);
-	/* SASL by the auth role. Each ends in done() once, on any thread. */
-	void (*auth_begin)(void *ctx, struct conn *c, uint64_t attempt, struct str mechanism, const struct str *initial,
-			   void (*done)(void *done_ctx, const struct smtp_auth_result *r), void *done_ctx);
-	void (*auth_step)(void *ctx, uint64_t attempt, struct str response,
-			  void (*done)(void *done_ctx, const struct smtp_auth_result *r), void *done_ctx);
-	void (*auth_cancel)(void *ctx, uint64_t attempt);
-	struct str (*mechanisms)(void *ctx); /* "PLAIN LOGIN ..." */
+	struct auth_client auth;
 	/* Takes the message: content is header fields added here + what the client sent. Content beyond
 	 * 64 KiB is in a side file (content_begin/_write). done: err NULL = durable, queued. */
 	bool (*accept)(void *ctx, const struct envelope *e, struct str content, void *side,
@@ -43,5 +37,18 @@ struct smtp_services {
 	bool (*side_write)(void *ctx, void *side, struct str bytes, struct err *err);
 	void (*side_discard)(void *ctx, void *side);
 	int (*pressure)(void *ctx); /* 0 ok, 1 slow down, 2 answer 452 */
-	/* LMTP wants per-recipient outcomes: waits until queue has placed or refused (or durable: all 250) */
+	/* LMTP answers per recipient; durable means all accepted recipients get 250. */
 };
+
+struct smtp_listener { /* conn_facts()->listener */
+	enum smtp_kind kind;
+	enum smtp_tls_mode tls;
+	struct net_networks plaintext_auth_from, xclient_from;
+};
+struct smtp_server { /* conn_owner() */
+	struct smtp_services services;
+	const struct config *(*config)(void *ctx); /* current snapshot, counted */
+	struct tls_context *(*tls)(void *ctx);
+	void *ctx;
+};
+extern const struct protocol smtp_protocol;
