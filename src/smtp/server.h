@@ -10,7 +10,7 @@
 #pragma once
 #include "auth/client.h"
 #include "base/err.h"
-#include "net/conn.h"
+#include "net/net.h"
 
 struct config;
 struct envelope; /* mail/envelope.h */
