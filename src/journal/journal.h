@@ -25,7 +25,7 @@ struct journal;
 struct journal_options {
 	int dirfd;              /* the journal's own directory; not taken */
 	const char *name;       /* for logs and status: "smtp-0" */
-	size_t segment_bytes;   /* 0: 64 MiB */
+	size_t segment_bytes;   /* 0: 16 MiB; a record fits in one segment, so it also bounds records */
 	unsigned segments_max;  /* 0: 16; all in use: appends fail with ERR_LIMIT after wait_ms */
 	size_t reserve_bytes;   /* refuse with ERR_LIMIT when the file system has less than this left */
 	int64_t wait_ms;        /* 0: 2000 */
@@ -38,13 +38,20 @@ enum journal_type {
 	JOURNAL_DONE,         /* queue: an action's outcome */
 	JOURNAL_APPEND,       /* mailbox: DONE with content of an APPEND */
 };
-struct journal_pos { uint64_t seq; }; /* 1 is the first record ever */
+enum { JOURNAL_SIDE_NAME = 40 }; /* with its NUL */
+/* Sequence numbers: 1 is the first record ever. */
 
 /* Opens for writing, creating segments when new. Calls replay for each record at or above the
  * last committed checkpoint, oldest first, before it returns; content is valid during the call.
  * Damage (a bad record with good ones after it) is logged, counted and skipped; its segment is
  * kept aside. replay may be NULL. */
-typedef bool journal_replay(void *ctx, uint64_t seq, enum journal_type type, struct str content, struct err *err);
+struct journal_record {
+	uint64_t seq;
+	enum journal_type type;
+	struct str content;
+	const char *side; /* name of the side file that continues the content, or NULL */
+};
+typedef bool journal_replay(void *ctx, const struct journal_record *r, struct err *err);
 bool journal_open(const struct journal_options *o, journal_replay *replay, void *ctx, struct journal **out,
 		  struct err *err) MUST_CHECK;
 /* Starts the writer thread; after the sandbox. */
@@ -57,6 +64,10 @@ void journal_close(struct journal *j); /* writes what waits, joins; accepts NULL
 typedef void journal_done(void *ctx, uint64_t seq, const struct err *err);
 bool journal_append(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 		    journal_done *done, void *ctx, uint64_t *out_seq, struct err *err) MUST_CHECK;
+/* The same for a record continued in a finished side file; the file lives until the record is
+ * below a committed checkpoint. */
+bool journal_append_side(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+			 const char *side, journal_done *done, void *ctx, uint64_t *out_seq, struct err *err) MUST_CHECK;
 /* The same, waiting. */
 bool journal_append_wait(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 			 uint64_t *out_seq, struct err *err) MUST_CHECK;
@@ -76,8 +87,8 @@ bool journal_checkpoint(struct journal *j, uint64_t p, struct str extra, struct 
 struct str journal_last_checkpoint(struct journal *j, uint64_t *out_p); /* view, valid until the next checkpoint */
 
 /* Side files: made in the journal's directory, written by the caller, then finished (fsync of file
- * and directory). name fits a record; 40 bytes. */
-bool journal_side_create(struct journal *j, int *out_fd, char name[40], struct err *err) MUST_CHECK;
+ * and directory). */
+bool journal_side_create(struct journal *j, int *out_fd, char name[JOURNAL_SIDE_NAME], struct err *err) MUST_CHECK;
 bool journal_side_finish(struct journal *j, int fd, struct err *err) MUST_CHECK;
 void journal_side_discard(struct journal *j, const char *name);
 
@@ -91,6 +102,5 @@ bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, j
 			 struct err *err) MUST_CHECK;
 /* Highest good sequence number on disk and the owner's last checkpoint position. */
 bool journal_reader_bounds(struct journal_reader *r, uint64_t *out_watermark, uint64_t *out_last, struct err *err) MUST_CHECK;
-/* Content of a record again later, by number; side files: opened read-only (regular file or error). */
-bool journal_reader_get(struct journal_reader *r, uint64_t seq, struct buf *out, struct err *err) MUST_CHECK;
+/* Side files: opened read-only (regular file or error). */
 bool journal_reader_side(struct journal_reader *r, const char *name, int *out_fd, struct err *err) MUST_CHECK;
