@@ -24,7 +24,8 @@ void *arena_zalloc(struct arena *a, size_t size) __attribute__((malloc, returns_
 /* n * size, overflow ends the process: check outside numbers against a limit first. */
 void *arena_array(struct arena *a, size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 #define arena_new_of(a, type) ((type *)arena_zalloc((a), sizeof(type)))
-/* Grows an array of *cap elements, amortised; the old one stays until reset. */
+/* Makes room for one more than the n elements in use (n < *cap afterwards), amortised; the old
+ * array stays until reset. Start with NULL and *cap 0. */
 void *arena_grow(struct arena *a, void *array, size_t n, size_t *cap, size_t size);
 
 struct str arena_str(struct arena *a, struct str s);   /* a copy */

@@ -8,8 +8,11 @@
  * tests"). Builds with -Dfaults=true read PABAL_FAULT when file_faults_init() is called:
  *   kill:N            _exit by SIGKILL before the N-th counted operation of this process
  *   enospc:N eio:N emfile:N      the N-th answers with that error; N- means "from N on"
- *   optionally restricted to an operation and role: kill:N@rename@queue
- * Each returns what the system call of that name returns, with errno.
+ *   optionally restricted to an operation and role: kill:N@rename@queue, eio:1-@@smtp; counted
+ *   are then these alone (names in base/file_faults.h)
+ *   trace:PATH        appends a line "role number operation" for each counted operation
+ * Several rules are parted by commas. Opening an existing file is counted only for emfile and for
+ * rules that name it. Each function returns what the system call of that name returns, with errno.
  */
 #pragma once
 #include "base/err.h"
@@ -18,6 +21,7 @@
 #include <sys/uio.h>
 
 void file_faults_init(const char *role); /* no-op in production builds */
+uint64_t file_faults_counted(void);      /* operations so far; 0 in production builds */
 
 int file_openat(int dirfd, const char *name, int flags, mode_t mode); /* O_CLOEXEC is added */
 ssize_t file_write(int fd, const void *p, size_t n);
@@ -37,10 +41,12 @@ int file_fallocate(int fd, off_t at, off_t n);
 /* Whole things, on top of the above. */
 bool file_write_all(int fd, const void *p, size_t n, struct err *err) MUST_CHECK;
 bool file_pread_all(int fd, void *p, size_t n, off_t at, struct err *err) MUST_CHECK; /* short is ERR_CORRUPT */
-/* A whole small file; at most max bytes, more is ERR_LIMIT. Caller frees out. ENOENT is ERR_NOT_FOUND. */
+/* A whole small file; at most max bytes, more is ERR_LIMIT. Replaces what out holds; caller frees
+ * it. ENOENT is ERR_NOT_FOUND. */
 struct buf;
 bool file_read_whole(int dirfd, const char *name, size_t max, struct buf *out, struct err *err) MUST_CHECK;
-/* Atomically: tmp name, fsync, rename, fsync of the directory. */
+/* Atomically: tmp name, fsync, rename, fsync of the directory. An error after the rename (fsync of
+ * the directory) leaves the new content in place, perhaps not durable. */
 bool file_replace_whole(int dirfd, const char *name, struct str content, mode_t mode, struct err *err) MUST_CHECK;
 
 static inline void fd_close_p(int *fd);

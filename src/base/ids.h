@@ -4,8 +4,8 @@
  * base/ids.h: identifiers.
  *
  * A message id (queue id) is 18 characters of Crockford base32 in lower case, without vowels that
- * make words: 50 bits of microseconds, then 40 random bits, so ids ascend with time and never
- * repeat across processes. It is part of file names and replies: only [0-9a-z].
+ * make words: 50 bits of microseconds since 2020, then 40 random bits, so ids ascend with time
+ * and never repeat across processes. It is part of file names and replies: only [0-9a-z].
  */
 #pragma once
 #include "base/str.h"

@@ -13,7 +13,7 @@ struct scan {
 	const char *p, *end;
 };
 
-static inline struct scan scan_of(struct str s) { return (struct scan){s.p, s.p + s.n}; }
+static inline struct scan scan_of(struct str s) { return (struct scan){s.p, s.n ? s.p + s.n : s.p}; }
 static inline size_t scan_left(const struct scan *s) { return (size_t)(s->end - s->p); }
 static inline bool scan_end(const struct scan *s) { return s->p == s->end; }
 static inline struct str scan_rest(const struct scan *s) { return (struct str){s->p, scan_left(s)}; }
