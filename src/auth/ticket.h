@@ -23,7 +23,8 @@ struct ticket {
 	int64_t time_s;     /* of the login, since 1970 */
 };
 void ticket_key_new(struct ticket_key *out); /* random */
-void ticket_make(const struct ticket_key *key, const struct ticket *t, unsigned char out_mac[TICKET_MAC_SIZE]);
+void ticket_make(const struct ticket_key *key, const struct ticket *t,
+		 unsigned char out_mac[TICKET_MAC_SIZE]);
 /* False if the MAC is wrong (constant time), the ticket is older than max_age_s (0: any age) or more
  * than 5 minutes in the future of now_s. */
 bool ticket_verify(const struct ticket_key *key, const struct ticket *t, struct str mac, int64_t now_s,

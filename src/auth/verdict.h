@@ -4,9 +4,9 @@
  * auth/verdict.h: the engine that decides whether a password is right.
  *
  * Run by auth. A thread per core hashes; submitting never blocks. The queue is bounded, shared fairly
- * among networks, and users that logged in lately go first. Successes are remembered as an HMAC of the
- * password under a key of this process, bound to the stored hash: a changed password is another entry. Failures
- * are counted per account and per network and lock them for a while (R83); the guesser cannot tell
+ * among networks, and users that logged in lately go first. Successes are remembered as an HMAC of
+ * the password under a key of this process, bound to the stored hash: a changed password is another
+ * entry. Failures are counted per account and per network and lock them for a while (R83); the guesser cannot tell
  * a locked account, an unknown one and a wrong password apart, neither by answer nor by time. A network
  * from which the owner has logged in keeps working while strangers lock the account.
  *
