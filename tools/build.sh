@@ -10,6 +10,11 @@ cd "$root"
 dir=$1
 shift
 if [ ! -e "$dir/build.ninja" ]; then
+	# meson finds ccache by itself only where CC is not set
+	case ${CC-} in
+	'' | *ccache*) ;;
+	*) ! command -v ccache >/dev/null || export CC="ccache $CC" ;;
+	esac
 	meson setup "$dir" "$@" >"$dir.log" 2>&1 || {
 		cat "$dir.log" >&2
 		exit 1

@@ -105,25 +105,14 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
 	va_start(ap, fmt);
 	int n = vsnprintf(left ? b->p + b->n : NULL, left, fmt, ap);
 	va_end(ap);
-	if (n < 0) {
+	if (n < 0 || (b->max && (b->n > b->max || (size_t)n > b->max - b->n))) {
 		b->failed = true;
 		return;
 	}
-	/* vsnprintf wants room for a NUL, which is not counted as content. */
 	if ((size_t)n >= left) {
-		size_t max = b->max;
-
-		if (max && (size_t)n > max - (b->n < max ? b->n : max)) {
-			b->failed = true;
-			return;
-		}
-		b->max = 0;
-		char *room = buf_room(b, (size_t)n + 1);
-		b->max = max;
-		if (!room)
-			return;
+		grow(b, b->n + (size_t)n + 1); /* vsnprintf's NUL is not content: max does not count it */
 		va_start(ap, fmt);
-		vsnprintf(room, (size_t)n + 1, fmt, ap);
+		vsnprintf(b->p + b->n, (size_t)n + 1, fmt, ap);
 		va_end(ap);
 	}
 	b->n += (size_t)n;

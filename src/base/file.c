@@ -18,7 +18,9 @@ enum { NAME_LIMIT = 1024 };
 
 int file_openat(int dirfd, const char *name, int flags, mode_t mode)
 {
-	if (FILE_FAULT(flags & (O_CREAT | __O_TMPFILE) ? FILE_OP_CREATE : FILE_OP_OPEN))
+	bool creates = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE; /* holds O_DIRECTORY */
+
+	if (FILE_FAULT(creates ? FILE_OP_CREATE : FILE_OP_OPEN))
 		return -1;
 	return openat(dirfd, name, flags | O_CLOEXEC, mode);
 }
