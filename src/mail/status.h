@@ -44,7 +44,7 @@ enum outcome {
 };
 
 struct outcome_row {
-	const char *name;       /* lower case, for logs: "no_such_user" */
+	const char *name;       /* for logs: "NO_SUCH_USER" */
 	uint16_t reply_code;
 	struct status status;
 	enum status_turn turn;

@@ -2,7 +2,7 @@
  * Copyright the pabal authors */
 /*
  * mail/trace.h: the header fields a server adds, and what it learns from those of others:
- * Received (RFC 5321 4.4, RFC 3848, RFC 6531 3.7.3, RFC 8314 4.3), Return-Path, Delivered-To,
+ * Received (RFC 5321 4.4, RFC 3848, RFC 6531 4.3), Return-Path, Delivered-To,
  * Message-ID. Every line ends in CRLF, is folded below 78 columns, and no value can break out of
  * it: CR, LF and NUL become '?'.
  */
