@@ -3,6 +3,7 @@
 /* base/mem.c: malloc that cannot fail. */
 #include "base/mem.h"
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void mem_exhausted(void)
@@ -49,4 +50,10 @@ void *mem_resize_array(void *p, size_t n, size_t size)
 	if (__builtin_mul_overflow(n, size, &total))
 		mem_exhausted();
 	return mem_resize(p, total);
+}
+
+char *mem_cstr(const char *s)
+{
+	size_t n = strlen(s) + 1;
+	return memcpy(mem_alloc(n), s, n);
 }

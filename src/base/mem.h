@@ -13,4 +13,5 @@ void *mem_resize(void *p, size_t size) __attribute__((returns_nonnull));
 /* n * size bytes; overflow ends the process. */
 void *mem_resize_array(void *p, size_t n, size_t size) __attribute__((returns_nonnull));
 #define mem_new(type) ((type *)mem_zalloc(sizeof(type)))
+char *mem_cstr(const char *s) __attribute__((malloc, returns_nonnull)); /* a copy */
 void mem_exhausted(void) __attribute__((noreturn, cold));
