@@ -90,11 +90,11 @@ struct journal {
 	/* guarded by lock */
 	struct entry_list pending, urgent; /* urgent: checkpoints */
 	size_t pending_bytes;
-	unsigned eager;             /* pending entries somebody waits for */
-	int64_t lazy_due_us;        /* of the oldest lazy entry; 0: none */
+	unsigned eager;      /* pending entries somebody waits for */
+	int64_t lazy_due_us; /* of the oldest lazy entry; 0: none */
 	uint64_t next_seq, committed, watermark;
 	struct side *sides;
-	struct buf extra;           /* of the last checkpoint */
+	struct buf extra; /* of the last checkpoint */
 	int64_t room_checked_us;
 	bool room;
 
@@ -102,10 +102,10 @@ struct journal {
 	struct segment *segments;
 	size_t segments_n;
 	struct segment *current, *checkpoint_in;
-	uint64_t at;                /* where the next batch goes in current */
+	uint64_t at; /* where the next batch goes in current */
 	uint64_t nonce, generation, last_written;
 	uint64_t void_first, void_last; /* still to be voided; 0: nothing */
-	int64_t blocked_since_us;   /* no segment has been free since; 0: not blocked */
+	int64_t blocked_since_us;       /* no segment has been free since; 0: not blocked */
 };
 
 /* ---- entries ---------------------------------------------------------------------------- */
@@ -169,13 +169,15 @@ static bool room_left(struct journal *j)
 	if (!j->room_checked_us || now - j->room_checked_us > 1000000) {
 		struct statvfs v;
 		j->room_checked_us = now;
-		j->room = fstatvfs(j->dirfd, &v) != 0 || (uint64_t)v.f_bavail * v.f_frsize >= j->reserve_bytes;
+		j->room = fstatvfs(j->dirfd, &v) != 0 ||
+			  (uint64_t)v.f_bavail * v.f_frsize >= j->reserve_bytes;
 	}
 	return j->room;
 }
 
-static bool append(struct journal *j, enum journal_type type, const struct iovec *parts, int n, const char *side, bool lazy,
-		   journal_done *done, void *ctx, uint64_t *out_seq, struct err *err)
+static bool append(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+		   const char *side, bool lazy, journal_done *done, void *ctx, uint64_t *out_seq,
+		   struct err *err)
 {
 	assert(n <= PARTS_MAX - 1);
 	size_t length = 0;
@@ -236,20 +238,21 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 	return true;
 }
 
-bool journal_append(struct journal *j, enum journal_type type, const struct iovec *parts, int n, journal_done *done,
-		    void *ctx, uint64_t *out_seq, struct err *err)
+bool journal_append(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+		    journal_done *done, void *ctx, uint64_t *out_seq, struct err *err)
 {
 	return append(j, type, parts, n, NULL, false, done, ctx, out_seq, err);
 }
 
-bool journal_append_side(struct journal *j, enum journal_type type, const struct iovec *parts, int n, const char *side,
-			 journal_done *done, void *ctx, uint64_t *out_seq, struct err *err)
+bool journal_append_side(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+			 const char *side, journal_done *done, void *ctx, uint64_t *out_seq,
+			 struct err *err)
 {
 	return append(j, type, parts, n, side, false, done, ctx, out_seq, err);
 }
 
-bool journal_append_lazy(struct journal *j, enum journal_type type, const struct iovec *parts, int n, uint64_t *out_seq,
-			 struct err *err)
+bool journal_append_lazy(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+			 uint64_t *out_seq, struct err *err)
 {
 	return append(j, type, parts, n, NULL, true, NULL, NULL, out_seq, err);
 }
@@ -274,8 +277,8 @@ static void waiter_done(void *ctx, uint64_t seq, const struct err *err)
 	cond_signal(&w->cond);
 }
 
-bool journal_append_wait(struct journal *j, enum journal_type type, const struct iovec *parts, int n, uint64_t *out_seq,
-			 struct err *err)
+bool journal_append_wait(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+			 uint64_t *out_seq, struct err *err)
 {
 	struct waiter w = {0};
 	lock_init(&w.lock, LOCK_LEAF);
@@ -380,9 +383,11 @@ static struct segment *segment_next(struct journal *j, bool checkpoint, struct e
 		LOCK_SCOPED(&j->lock);
 		if (!checkpoint && j->urgent.first)
 			return NULL;
-		if (j->stopping || !cond_wait_until(&j->idle, &j->lock, j->blocked_since_us + j->wait_ms * 1000)) {
+		if (j->stopping ||
+		    !cond_wait_until(&j->idle, &j->lock, j->blocked_since_us + j->wait_ms * 1000)) {
 			err_set(err, ERR_LIMIT, "insufficient system storage");
-			err_cause(err, "all %u segments of journal %s hold unsettled records", j->segments_max, j->name);
+			err_cause(err, "all %u segments of journal %s hold unsettled records",
+				  j->segments_max, j->name);
 			return NULL;
 		}
 	}
@@ -406,7 +411,8 @@ static void segments_release(struct journal *j)
 		if (s->damaged) { /* kept for the operator, never recycled */
 			char from[SEGMENT_NAME_MAX], to[2 * SEGMENT_NAME_MAX];
 			segment_name(from, s->number);
-			snprintf(to, sizeof to, "damaged-%s-%llu", from, (unsigned long long)s->generation);
+			snprintf(to, sizeof to, "damaged-%s-%llu", from,
+				 (unsigned long long)s->generation);
 			file_renameat(j->dirfd, from, j->dirfd, to);
 			fd_close(&s->fd);
 			s->state = SEGMENT_GONE;
@@ -425,7 +431,8 @@ struct batch {
 	bool checkpoint;
 };
 
-static void batch_write_iov(struct iovec *iov, int n, int fd, uint64_t at, uint64_t total, struct err *err, bool *ok)
+static void batch_write_iov(struct iovec *iov, int n, int fd, uint64_t at, uint64_t total,
+			    struct err *err, bool *ok)
 {
 	int done_iov = 0;
 	for (uint64_t written = 0; *ok && written < total;) {
@@ -494,7 +501,8 @@ static struct entry *void_entry(uint64_t first, uint64_t last)
 	return e;
 }
 
-static bool batch_write_into(struct journal *j, struct segment *s, bool fresh, struct batch *b, struct err *err)
+static bool batch_write_into(struct journal *j, struct segment *s, bool fresh, struct batch *b,
+			     struct err *err)
 {
 	struct gather g = {.fd = s->fd, .at = fresh ? 0 : j->at, .ok = true};
 	char header[SEGMENT_BLOCK];
@@ -503,7 +511,8 @@ static bool batch_write_into(struct journal *j, struct segment *s, bool fresh, s
 	struct entry *v = j->void_first ? void_entry(j->void_first, j->void_last) : NULL;
 	if (fresh) {
 		j->nonce = random_u64();
-		segment_header_encode(&(struct segment_header){j->nonce, ++j->generation, first ? first : 1}, header);
+		segment_header_encode(
+			&(struct segment_header){j->nonce, ++j->generation, first ? first : 1}, header);
 		gather_add(&g, header, sizeof header, err);
 	}
 	uint64_t bytes = 0;
@@ -819,7 +828,8 @@ static bool walk_segment(struct segment_walk *w, int fd, struct err *err)
 }
 
 /* First pass: bounds, the last checkpoint, what was voided. */
-static bool segment_survey(struct journal *j, struct segment *s, struct void_ranges *voids, struct err *err)
+static bool segment_survey(struct journal *j, struct segment *s, struct void_ranges *voids,
+			   struct err *err)
 {
 	struct segment_walk w;
 	if (!walk_segment(&w, s->fd, err))
@@ -832,7 +842,8 @@ static bool segment_survey(struct journal *j, struct segment *s, struct void_ran
 		struct str extra;
 		if (r.type == JOURNAL_VOID)
 			void_ranges_add(voids, r.content);
-		else if (r.type == JOURNAL_CHECKPOINT && checkpoint_decode(r.content, &p, &extra) && p >= j->watermark) {
+		else if (r.type == JOURNAL_CHECKPOINT && checkpoint_decode(r.content, &p, &extra) &&
+			 p >= j->watermark) {
 			j->watermark = p;
 			j->checkpoint_in = s;
 			buf_clear(&j->extra);
@@ -841,7 +852,8 @@ static bool segment_survey(struct journal *j, struct segment *s, struct void_ran
 	}
 	if (w.damage) {
 		s->damaged = true;
-		log_event(LOG_ERROR, "journal.damage", K_CSTR(journal, j->name), K_INT(segment, s->number), K_INT(count, w.damage));
+		log_event(LOG_ERROR, "journal.damage", K_CSTR(journal, j->name),
+			  K_INT(segment, s->number), K_INT(count, w.damage));
 	}
 	s->last_seq = w.last_seq;
 	if (w.last_seq > j->last_written)
@@ -852,8 +864,8 @@ static bool segment_survey(struct journal *j, struct segment *s, struct void_ran
 	return err->kind == ERR_NONE;
 }
 
-static bool segment_replay(struct journal *j, struct segment *s, const struct void_ranges *voids, journal_replay *replay,
-			   void *ctx, struct err *err)
+static bool segment_replay(struct journal *j, struct segment *s, const struct void_ranges *voids,
+			   journal_replay *replay, void *ctx, struct err *err)
 {
 	struct segment_walk w;
 	if (!walk_segment(&w, s->fd, err))
@@ -898,8 +910,8 @@ static void sides_sweep(struct journal *j)
 	closedir(dir);
 }
 
-bool journal_open(const struct journal_options *o, journal_replay *replay, void *ctx, struct journal **out,
-		  struct err *err)
+bool journal_open(const struct journal_options *o, journal_replay *replay, void *ctx,
+		  struct journal **out, struct err *err)
 {
 	struct journal *j = mem_zalloc(sizeof *j);
 	*j = (struct journal){

@@ -23,20 +23,20 @@ struct buf;
 
 struct journal;
 struct journal_options {
-	int dirfd;              /* the journal's own directory; not taken */
-	const char *name;       /* for logs and status: "smtp-0" */
-	size_t segment_bytes;   /* 0: 16 MiB; a record fits in one segment, so it also bounds records */
-	unsigned segments_max;  /* 0: 16; all in use: appends fail with ERR_LIMIT after wait_ms */
-	size_t reserve_bytes;   /* refuse with ERR_LIMIT when the file system has less than this left */
-	int64_t wait_ms;        /* 0: 2000 */
+	int dirfd;             /* the journal's own directory; not taken */
+	const char *name;      /* for logs and status: "smtp-0" */
+	size_t segment_bytes;  /* 0: 16 MiB; a record fits in one segment, so it also bounds records */
+	unsigned segments_max; /* 0: 16; all in use: appends fail with ERR_LIMIT after wait_ms */
+	size_t reserve_bytes;  /* refuse with ERR_LIMIT when the file system has less than this left */
+	int64_t wait_ms;       /* 0: 2000 */
 };
 enum journal_type {
-	JOURNAL_VOID = 1,     /* internal: the range of sequence numbers in it never happened */
-	JOURNAL_CHECKPOINT,   /* position p below which all is settled, and watermarks of journals read */
-	JOURNAL_MESSAGE,      /* smtp: envelope + content, or envelope + side file name */
-	JOURNAL_PLAN,         /* queue: numbered actions for a message */
-	JOURNAL_DONE,         /* queue: an action's outcome */
-	JOURNAL_APPEND,       /* mailbox: DONE with content of an APPEND */
+	JOURNAL_VOID = 1,   /* internal: the range of sequence numbers in it never happened */
+	JOURNAL_CHECKPOINT, /* position p below which all is settled, and watermarks of journals read */
+	JOURNAL_MESSAGE,    /* smtp: envelope + content, or envelope + side file name */
+	JOURNAL_PLAN,       /* queue: numbered actions for a message */
+	JOURNAL_DONE,       /* queue: an action's outcome */
+	JOURNAL_APPEND,     /* mailbox: DONE with content of an APPEND */
 };
 enum { JOURNAL_SIDE_NAME = 40 }; /* with its NUL */
 /* Sequence numbers: 1 is the first record ever. */
@@ -52,8 +52,8 @@ struct journal_record {
 	const char *side; /* name of the side file that continues the content, or NULL */
 };
 typedef bool journal_replay(void *ctx, const struct journal_record *r, struct err *err);
-bool journal_open(const struct journal_options *o, journal_replay *replay, void *ctx, struct journal **out,
-		  struct err *err) MUST_CHECK;
+bool journal_open(const struct journal_options *o, journal_replay *replay, void *ctx,
+		  struct journal **out, struct err *err) MUST_CHECK;
 /* Starts the writer thread; after the sandbox. */
 bool journal_start(struct journal *j, struct err *err) MUST_CHECK;
 void journal_close(struct journal *j); /* writes what waits, joins; accepts NULL */
@@ -67,7 +67,8 @@ bool journal_append(struct journal *j, enum journal_type type, const struct iove
 /* The same for a record continued in a finished side file; the file lives until the record is
  * below a committed checkpoint. */
 bool journal_append_side(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
-			 const char *side, journal_done *done, void *ctx, uint64_t *out_seq, struct err *err) MUST_CHECK;
+			 const char *side, journal_done *done, void *ctx, uint64_t *out_seq,
+			 struct err *err) MUST_CHECK;
 /* The same, waiting. */
 bool journal_append_wait(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 			 uint64_t *out_seq, struct err *err) MUST_CHECK;
@@ -84,23 +85,28 @@ unsigned journal_fill(struct journal *j);
  * journal_last_checkpoint after open. For the smtp journal, whose reader is queue, p is what queue
  * told, checked against [watermark, committed]. */
 bool journal_checkpoint(struct journal *j, uint64_t p, struct str extra, struct err *err) MUST_CHECK;
-struct str journal_last_checkpoint(struct journal *j, uint64_t *out_p); /* view, valid until the next checkpoint */
+struct str journal_last_checkpoint(struct journal *j,
+				   uint64_t *out_p); /* view, valid until the next checkpoint */
 
 /* Side files: made in the journal's directory, written by the caller, then finished (fsync of file
  * and directory). */
-bool journal_side_create(struct journal *j, int *out_fd, char name[JOURNAL_SIDE_NAME], struct err *err) MUST_CHECK;
+bool journal_side_create(struct journal *j, int *out_fd, char name[JOURNAL_SIDE_NAME],
+			 struct err *err) MUST_CHECK;
 bool journal_side_finish(struct journal *j, int fd, struct err *err) MUST_CHECK;
 void journal_side_discard(struct journal *j, const char *name);
 
 /* Reading another process's journal (queue reads smtp's): hostile input, nothing is written. */
 struct journal_reader;
-bool journal_reader_open(int dirfd, const char *name, struct journal_reader **out, struct err *err) MUST_CHECK;
+bool journal_reader_open(int dirfd, const char *name, struct journal_reader **out,
+			 struct err *err) MUST_CHECK;
 void journal_reader_close(struct journal_reader *r);
 /* Calls fn for the records with from <= seq <= to that are there and good; content valid during
  * the call. fn answers false to stop. */
-bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn, void *ctx,
-			 struct err *err) MUST_CHECK;
+bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn,
+			 void *ctx, struct err *err) MUST_CHECK;
 /* Highest good sequence number on disk and the owner's last checkpoint position. */
-bool journal_reader_bounds(struct journal_reader *r, uint64_t *out_watermark, uint64_t *out_last, struct err *err) MUST_CHECK;
+bool journal_reader_bounds(struct journal_reader *r, uint64_t *out_watermark, uint64_t *out_last,
+			   struct err *err) MUST_CHECK;
 /* Side files: opened read-only (regular file or error). */
-bool journal_reader_side(struct journal_reader *r, const char *name, int *out_fd, struct err *err) MUST_CHECK;
+bool journal_reader_side(struct journal_reader *r, const char *name, int *out_fd,
+			 struct err *err) MUST_CHECK;

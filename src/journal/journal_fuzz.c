@@ -23,8 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (length > size - at - 4)
 			length = (uint32_t)(size - at - 4);
 		char head[RECORD_HEAD];
-		record_head_encode(head, 7, data[at + 3], (enum journal_type)(data[at] & 0x7f), data[at + 1],
-				   data[at] & 0x80 ? 0 : crc32c(0, data + at + 4, length), length);
+		record_head_encode(head, 7, data[at + 3], (enum journal_type)(data[at] & 0x7f),
+				   data[at + 1], data[at] & 0x80 ? 0 : crc32c(0, data + at + 4, length),
+				   length);
 		if (write(fd, head, sizeof head) < 0 || write(fd, data + at + 4, length) < 0)
 			return 0;
 		at += 4 + length;

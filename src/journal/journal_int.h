@@ -35,20 +35,26 @@ bool segment_header_decode(struct str block, struct segment_header *out);
 bool segment_name_parse(const char *name, uint32_t *out_number);
 void segment_name(char out[SEGMENT_NAME_MAX], uint32_t number);
 
-void record_head_encode(char out[RECORD_HEAD], uint64_t nonce, uint64_t seq, enum journal_type type, unsigned flags,
-			uint32_t content_crc, uint32_t length);
-static inline uint64_t record_room(uint64_t length) { return (RECORD_HEAD + length + 7) & ~(uint64_t)7; }
-static inline uint64_t block_room(uint64_t n) { return (n + SEGMENT_BLOCK - 1) & ~(uint64_t)(SEGMENT_BLOCK - 1); }
+void record_head_encode(char out[RECORD_HEAD], uint64_t nonce, uint64_t seq, enum journal_type type,
+			unsigned flags, uint32_t content_crc, uint32_t length);
+static inline uint64_t record_room(uint64_t length)
+{
+	return (RECORD_HEAD + length + 7) & ~(uint64_t)7;
+}
+static inline uint64_t block_room(uint64_t n)
+{
+	return (n + SEGMENT_BLOCK - 1) & ~(uint64_t)(SEGMENT_BLOCK - 1);
+}
 
 /* Reads a segment's good records from left to right. */
 struct segment_walk {
-	int fd;                  /* not taken */
+	int fd; /* not taken */
 	uint64_t size, at;
 	struct segment_header h;
-	uint64_t last_seq;       /* of the last record found; h.first_seq - 1 before */
-	unsigned damage;         /* places where bad bytes were followed by a good record */
-	bool gap;                /* bad bytes passed since the last good record */
-	struct buf window;       /* bytes of the file from window_at */
+	uint64_t last_seq; /* of the last record found; h.first_seq - 1 before */
+	unsigned damage;   /* places where bad bytes were followed by a good record */
+	bool gap;          /* bad bytes passed since the last good record */
+	struct buf window; /* bytes of the file from window_at */
 	uint64_t window_at;
 	char side[JOURNAL_SIDE_NAME];
 };
@@ -56,12 +62,15 @@ struct segment_walk {
 bool segment_walk_begin(struct segment_walk *w, int fd, uint64_t size, struct err *err) MUST_CHECK;
 /* false at the end, or with err set. The record's views live until the next call. With probe set,
  * stops at the first place without a good record instead of looking for more behind it. */
-bool segment_walk_next(struct segment_walk *w, bool probe, struct journal_record *out, struct err *err) MUST_CHECK;
+bool segment_walk_next(struct segment_walk *w, bool probe, struct journal_record *out,
+		       struct err *err) MUST_CHECK;
 void segment_walk_end(struct segment_walk *w);
 
 /* Ranges of sequence numbers that never happened. */
 struct void_ranges {
-	struct { uint64_t first, last; } *r;
+	struct {
+		uint64_t first, last;
+	} * r;
 	size_t n;
 };
 bool void_ranges_add(struct void_ranges *v, struct str content); /* from a VOID record */

@@ -32,7 +32,11 @@ static int set_up(void **state)
 	strcpy(f->path, "/tmp/pabal-journal-XXXXXX");
 	assert_non_null(mkdtemp(f->path));
 	f->dirfd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	f->o = (struct journal_options){.dirfd = f->dirfd, .name = "test", .segment_bytes = 128 * 1024, .segments_max = 4, .wait_ms = 50};
+	f->o = (struct journal_options){.dirfd = f->dirfd,
+					.name = "test",
+					.segment_bytes = 128 * 1024,
+					.segments_max = 4,
+					.wait_ms = 50};
 	*state = f;
 	return 0;
 }
@@ -54,8 +58,9 @@ static bool note(void *ctx, const struct journal_record *r, struct err *err)
 	(void)err;
 	struct fixture *f = ctx;
 	f->records++;
-	buf_fmt(&f->seen, "%llu:%.*s%s%s ", (unsigned long long)r->seq, (int)(r->content.n > 20 ? 20 : r->content.n),
-		r->content.p, r->side ? "+" : "", r->side ? r->side : "");
+	buf_fmt(&f->seen, "%llu:%.*s%s%s ", (unsigned long long)r->seq,
+		(int)(r->content.n > 20 ? 20 : r->content.n), r->content.p, r->side ? "+" : "",
+		r->side ? r->side : "");
 	return true;
 }
 
@@ -72,7 +77,8 @@ static struct journal *open_journal(struct fixture *f)
 
 static bool put(struct journal *j, const char *text, uint64_t *seq, struct err *err)
 {
-	return journal_append_wait(j, JOURNAL_MESSAGE, &(struct iovec){(void *)(uintptr_t)text, strlen(text)}, 1, seq, err);
+	return journal_append_wait(j, JOURNAL_MESSAGE,
+				   &(struct iovec){(void *)(uintptr_t)text, strlen(text)}, 1, seq, err);
 }
 
 static void expect_seen(struct fixture *f, const char *want)
@@ -106,7 +112,8 @@ static void below_a_checkpoint_nothing_is_replayed(void **state)
 	struct fixture *f = *state;
 	struct err err = {0};
 	struct journal *j = open_journal(f);
-	assert_true(put(j, "one", NULL, &err) && put(j, "two", NULL, &err) && put(j, "three", NULL, &err));
+	assert_true(put(j, "one", NULL, &err) && put(j, "two", NULL, &err) &&
+		    put(j, "three", NULL, &err));
 	assert_true(journal_checkpoint(j, 3, STR("extra"), &err));
 	assert_false(journal_checkpoint(j, 2, STR(""), &err)); /* backwards */
 	assert_false(journal_checkpoint(j, 9, STR(""), &err)); /* not committed */
@@ -137,7 +144,8 @@ static void recycled_segments_bring_nothing_back(void **state)
 		} else {
 			big[0] = (char)('A' + i % 26);
 			big[1] = 0;
-			assert_true(journal_append_wait(j, JOURNAL_MESSAGE, &(struct iovec){big, sizeof big}, 1, &seq, &err));
+			assert_true(journal_append_wait(j, JOURNAL_MESSAGE,
+							&(struct iovec){big, sizeof big}, 1, &seq, &err));
 		}
 		assert_true(journal_checkpoint(j, seq, STR(""), &err));
 	}
@@ -171,7 +179,8 @@ static void full_refuses_and_a_checkpoint_frees(void **state)
 	assert_false(put(j = open_journal(f), "x", &seq, &err) && seq <= last);
 	struct iovec huge = {big, sizeof big};
 	struct iovec parts[] = {huge, huge, huge};
-	assert_false(journal_append_wait(j, JOURNAL_MESSAGE, parts, 3, &seq, &err)); /* larger than a segment */
+	assert_false(journal_append_wait(j, JOURNAL_MESSAGE, parts, 3, &seq,
+					 &err)); /* larger than a segment */
 	assert_int_equal(err.kind, ERR_LIMIT);
 	journal_close(j);
 }
@@ -183,11 +192,13 @@ static void side_files_live_as_long_as_their_record(void **state)
 	struct journal *j = open_journal(f);
 	char name[JOURNAL_SIDE_NAME], orphan[JOURNAL_SIDE_NAME];
 	int fd, fd2;
-	assert_true(journal_side_create(j, &fd, name, &err) && journal_side_create(j, &fd2, orphan, &err));
+	assert_true(journal_side_create(j, &fd, name, &err) &&
+		    journal_side_create(j, &fd2, orphan, &err));
 	assert_true(write(fd, "body", 4) == 4);
 	assert_true(journal_side_finish(j, fd, &err));
 	uint64_t seq;
-	assert_true(journal_append_side(j, JOURNAL_MESSAGE, &(struct iovec){(char[]){"head"}, 4}, 1, name, NULL, NULL, &seq, &err));
+	assert_true(journal_append_side(j, JOURNAL_MESSAGE, &(struct iovec){(char[]){"head"}, 4}, 1, name,
+					NULL, NULL, &seq, &err));
 	journal_close(j);
 	j = open_journal(f);
 	char want[80];
@@ -216,7 +227,8 @@ static void a_reader_follows_up_to_what_it_was_told(void **state)
 	for (int i = 3; i <= 40; i++) {
 		static char big[15000];
 		snprintf(big, sizeof big, "m%d", i);
-		assert_true(journal_append_wait(j, JOURNAL_MESSAGE, &(struct iovec){big, sizeof big}, 1, NULL, &err));
+		assert_true(journal_append_wait(j, JOURNAL_MESSAGE, &(struct iovec){big, sizeof big}, 1,
+						NULL, &err));
 		buf_clear(&f->seen);
 		assert_true(journal_reader_each(r, (uint64_t)i - 1, (uint64_t)i, note, f, &err));
 		char want[40];
@@ -237,7 +249,8 @@ static void a_flipped_bit_costs_one_record(void **state)
 	struct fixture *f = *state;
 	struct err err = {0};
 	struct journal *j = open_journal(f);
-	assert_true(put(j, "one", NULL, &err) && put(j, "two", NULL, &err) && put(j, "three", NULL, &err));
+	assert_true(put(j, "one", NULL, &err) && put(j, "two", NULL, &err) &&
+		    put(j, "three", NULL, &err));
 	journal_close(j);
 	FD_SCOPED fd = openat(f->dirfd, "seg-00000000", O_RDWR);
 	char c;
@@ -281,7 +294,8 @@ static void *append_many(void *arg)
 	struct appender *a = arg;
 	for (int i = 0; i < 200; i++) {
 		struct err err = {0};
-		assert_true(journal_append(a->j, JOURNAL_MESSAGE, &(struct iovec){(char[]){"hello"}, 5}, 1, count, a->t, NULL, &err));
+		assert_true(journal_append(a->j, JOURNAL_MESSAGE, &(struct iovec){(char[]){"hello"}, 5},
+					   1, count, a->t, NULL, &err));
 	}
 	return NULL;
 }
@@ -332,7 +346,8 @@ static void a_failed_operation_voids_its_batch(void **state)
 			uint64_t seq;
 			snprintf(text, sizeof text, "m%d", i);
 			if (put(j, text, &seq, &err))
-				snprintf(want + strlen(want), sizeof want - strlen(want), "%llu:%s ", (unsigned long long)seq, text);
+				snprintf(want + strlen(want), sizeof want - strlen(want), "%llu:%s ",
+					 (unsigned long long)seq, text);
 		}
 		setenv("PABAL_FAULT", "", 1);
 		file_faults_init("test");

@@ -132,7 +132,8 @@ static void learn_voids(struct journal_reader *r, size_t i)
 static size_t cursor_segment(struct journal_reader *r)
 {
 	for (size_t i = 0; r->walking && i < r->n; i++) {
-		if (r->known[i].h.nonce == r->walk.h.nonce && r->known[i].h.generation == r->walk.h.generation)
+		if (r->known[i].h.nonce == r->walk.h.nonce &&
+		    r->known[i].h.generation == r->walk.h.generation)
 			return i;
 	}
 	return r->n;
@@ -168,8 +169,8 @@ static size_t cursor_place(struct journal_reader *r, uint64_t seq, struct err *e
 enum walked { WALK_ENDED, WALK_STOPPED, WALK_FAILED };
 
 /* Delivers from the cursor's segment on. Stopped: to was reached, or fn wants no more. */
-static enum walked walk_on(struct journal_reader *r, uint64_t from, uint64_t to, bool probe, journal_replay *fn, void *ctx,
-			   struct err *err)
+static enum walked walk_on(struct journal_reader *r, uint64_t from, uint64_t to, bool probe,
+			   journal_replay *fn, void *ctx, struct err *err)
 {
 	struct journal_record rec;
 	while (r->walk.last_seq < to && segment_walk_next(&r->walk, probe, &rec, err)) {
@@ -190,18 +191,19 @@ static enum walked walk_on(struct journal_reader *r, uint64_t from, uint64_t to,
 }
 
 /* The usual case: the new records follow in the segment of the last call. */
-static enum walked follow(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn, void *ctx, struct err *err)
+static enum walked follow(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn,
+			  void *ctx, struct err *err)
 {
 	struct segment_walk now;
-	if (!r->walking || from <= r->walk.last_seq || !segment_walk_begin(&now, r->walk.fd, r->walk.size, err) ||
-	    now.h.nonce != r->walk.h.nonce)
+	if (!r->walking || from <= r->walk.last_seq ||
+	    !segment_walk_begin(&now, r->walk.fd, r->walk.size, err) || now.h.nonce != r->walk.h.nonce)
 		return err->kind == ERR_NONE ? WALK_ENDED : WALK_FAILED;
 	r->walk.window.n = 0; /* what was zero then may be a record now */
 	return walk_on(r, from, to, true, fn, ctx, err);
 }
 
-bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn, void *ctx,
-			 struct err *err)
+bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn,
+			 void *ctx, struct err *err)
 {
 	err_clear(err);
 	if (from > to)
@@ -224,13 +226,14 @@ bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, j
 		/* The owner may be writing behind the last record; elsewhere damage may hide good ones. */
 		bool last = i + 1 == r->n;
 		w = walk_on(r, from, to, last, fn, ctx, err);
-		if (w == WALK_ENDED && last && to != UINT64_MAX) { /* it said "to" is there: so this is damage */
+		if (w == WALK_ENDED && last &&
+		    to != UINT64_MAX) { /* it said "to" is there: so this is damage */
 			w = walk_on(r, from, to, false, fn, ctx, err);
 			last = false;
 		}
 		if (r->walking && r->walk.damage) {
-			log_event(LOG_ERROR, "journal.damage", K_CSTR(journal, r->name), K_INT(segment, r->known[i].number),
-				  K_INT(count, r->walk.damage));
+			log_event(LOG_ERROR, "journal.damage", K_CSTR(journal, r->name),
+				  K_INT(segment, r->known[i].number), K_INT(count, r->walk.damage));
 			r->walk.damage = 0;
 		}
 		if (w != WALK_ENDED)
@@ -241,7 +244,8 @@ bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, j
 	return true;
 }
 
-bool journal_reader_bounds(struct journal_reader *r, uint64_t *out_watermark, uint64_t *out_last, struct err *err)
+bool journal_reader_bounds(struct journal_reader *r, uint64_t *out_watermark, uint64_t *out_last,
+			   struct err *err)
 {
 	err_clear(err);
 	if (!look(r, err))
@@ -258,7 +262,8 @@ bool journal_reader_bounds(struct journal_reader *r, uint64_t *out_watermark, ui
 		while (segment_walk_next(&w, false, &rec, err)) {
 			uint64_t p;
 			struct str extra;
-			if (rec.type == JOURNAL_CHECKPOINT && checkpoint_decode(rec.content, &p, &extra) && p > watermark)
+			if (rec.type == JOURNAL_CHECKPOINT &&
+			    checkpoint_decode(rec.content, &p, &extra) && p > watermark)
 				watermark = p;
 		}
 		if (w.last_seq > last)

@@ -53,7 +53,8 @@ void segment_header_encode(const struct segment_header *h, char block[SEGMENT_BL
 
 bool segment_header_decode(struct str block, struct segment_header *out)
 {
-	if (block.n < HEADER_BYTES || memcmp(block.p, magic, sizeof magic) || get32(block.p + 32) != crc32c(0, block.p, 32))
+	if (block.n < HEADER_BYTES || memcmp(block.p, magic, sizeof magic) ||
+	    get32(block.p + 32) != crc32c(0, block.p, 32))
 		return false;
 	*out = (struct segment_header){get64(block.p + 8), get64(block.p + 16), get64(block.p + 24)};
 	return out->first_seq > 0;
@@ -70,7 +71,8 @@ bool segment_name_parse(const char *name, uint32_t *out_number)
 		return false;
 	uint32_t v = 0;
 	for (const char *p = name + 4; *p; p++) {
-		if (!ascii_is((unsigned char)*p, ASCII_XDIGIT) || ascii_is((unsigned char)*p, ASCII_UPPER))
+		if (!ascii_is((unsigned char)*p, ASCII_XDIGIT) ||
+		    ascii_is((unsigned char)*p, ASCII_UPPER))
 			return false;
 		v = v << 4 | (uint32_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
 	}
@@ -78,8 +80,8 @@ bool segment_name_parse(const char *name, uint32_t *out_number)
 	return true;
 }
 
-void record_head_encode(char out[RECORD_HEAD], uint64_t nonce, uint64_t seq, enum journal_type type, unsigned flags,
-			uint32_t content_crc, uint32_t length)
+void record_head_encode(char out[RECORD_HEAD], uint64_t nonce, uint64_t seq, enum journal_type type,
+			unsigned flags, uint32_t content_crc, uint32_t length)
 {
 	put32(out + 4, content_crc);
 	put32(out + 8, length);
@@ -130,7 +132,8 @@ static bool window_view(struct segment_walk *w, uint64_t n, struct str *out, str
 
 enum found { FOUND_RECORD, FOUND_NOTHING, FOUND_BAD_CONTENT, FOUND_ERROR };
 
-static enum found record_at(struct segment_walk *w, uint32_t *out_length, struct journal_record *out, struct err *err)
+static enum found record_at(struct segment_walk *w, uint32_t *out_length, struct journal_record *out,
+			    struct err *err)
 {
 	struct str head;
 	if (!window_view(w, RECORD_HEAD, &head, err))
@@ -141,7 +144,8 @@ static enum found record_at(struct segment_walk *w, uint32_t *out_length, struct
 	uint32_t length = get32(head.p + 8), content_crc = get32(head.p + 4);
 	unsigned type = (unsigned char)head.p[12], flags = (unsigned char)head.p[13];
 	uint64_t seq = get64(head.p + 16);
-	if (length > w->size - w->at - RECORD_HEAD || seq < w->last_seq || type < JOURNAL_VOID || type > JOURNAL_APPEND)
+	if (length > w->size - w->at - RECORD_HEAD || seq < w->last_seq || type < JOURNAL_VOID ||
+	    type > JOURNAL_APPEND)
 		return FOUND_NOTHING;
 	*out_length = length;
 	struct str all;
