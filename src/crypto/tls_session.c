@@ -89,7 +89,7 @@ static enum tls_result failed(struct tls_session *s, int ssl_error, int sys, str
 			err_sys(err, "reading or writing a TLS connection");
 			ERR_clear_error();
 		}
-	} else if (reason > SSL_AD_REASON_OFFSET) { /* an alert of the peer */
+	} else if (reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) { /* alerts */
 		crypto_err(err, ERR_GONE, "the peer ended TLS");
 	} else if (reason == ERR_R_INTERNAL_ERROR || reason == ERR_R_OPERATION_FAIL || reason == SSL_R_CERT_CB_ERROR ||
 		   ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_PROV) {
