@@ -30,6 +30,7 @@ enum setting_type {
 	SETTING_TYPE_STR,
 	SETTING_TYPE_PATH,     /* made absolute: relative to the directory of the main file */
 	SETTING_TYPE_LIST,
+	SETTING_TYPE_PATHS,    /* a list of paths */
 	SETTING_TYPE_NETWORKS,
 	SETTING_TYPE_ENUM,
 };
@@ -101,7 +102,7 @@ uint64_t config_size(const struct config *c, enum setting id);
 int64_t config_duration_ms(const struct config *c, enum setting id);
 struct str config_str(const struct config *c, enum setting id);   /* str, path, enum */
 const char *config_path(const struct config *c, enum setting id); /* "" when not set */
-struct config_list config_list(const struct config *c, enum setting id);
+struct config_list config_list(const struct config *c, enum setting id); /* list, paths: NUL-terminated */
 const struct networks *config_networks(const struct config *c, enum setting id);
 int config_enum(const struct config *c, enum setting id); /* index of the choice */
 bool config_list_has(const struct config *c, enum setting id, struct str item); /* ignores case */
