@@ -42,7 +42,7 @@ static bool expand_name(struct builder *b, const struct assignment *at, struct s
 		return false;
 	}
 	if (b->progress[id] == UNDER_WAY) {
-		assignments_problem(b->as, at, false, "$%.*s leads back to itself", STR_ARG(name));
+		assignments_problem(b->as, at ? at : b->last[id], false, "$%.*s leads back to itself", STR_ARG(name));
 		return false;
 	}
 	if (!resolve(b, id))

@@ -79,6 +79,9 @@ void assignments_problem(struct assignments *as, const struct assignment *at, bo
 /* Reads text, and what it includes, into as. Syntax errors and unknown names become problems. */
 void config_read(struct assignments *as, const char *file, struct str text, unsigned depth);
 
+/* Blanks comments out, in place. The line of a brace that is never closed, or 0. */
+unsigned config_blank_comments(char *text, size_t n);
+
 /* Parses items for a type; dir (absolute) completes relative paths. Message in err->text. */
 bool config_value_parse(struct arena *a, enum setting_type type, const char *choices, int64_t min,
 			int64_t max, const char *dir, struct config_list items, struct config_value *out,

@@ -22,12 +22,12 @@
 struct reader {
 	struct assignments *as;
 	const char *file;
-	unsigned depth;
 	struct assignment *v; /* a name of NULL marks an include, its pattern in title */
 	size_t n, cap;
 };
 
-void assignments_problem(struct assignments *as, const struct assignment *at, bool warning, const char *fmt, ...)
+void assignments_problem(struct assignments *as, const struct assignment *at, bool warning,
+			 const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -203,8 +203,15 @@ static void parse(struct reader *r, struct str text)
 		assignments_problem(r->as, &at, false, "the file is larger than 1 MiB or holds a NUL byte");
 		return;
 	}
-	FILE *f = fmemopen((void *)text.p, text.n, "r");
+	char *blanked = (char *)arena_str(r->as->arena, text).p;
+	at.line = config_blank_comments(blanked, text.n);
+	if (at.line) {
+		assignments_problem(r->as, &at, false, "what is opened here is never closed");
+		return;
+	}
+	FILE *f = fmemopen(blanked, text.n, "r");
 	cfg_t *cfg = f ? make_parser(r) : NULL;
+	at.line = 1;
 	if (!cfg) {
 		assignments_problem(r->as, &at, false, "out of memory");
 	} else {
@@ -228,7 +235,8 @@ static const char *directory_of(struct arena *a, const char *file)
 	return arena_cstr(a, str_sub(str_of(file), 0, slash ? slash : 1));
 }
 
-static void include_file(struct assignments *as, const struct assignment *at, const char *file, unsigned depth)
+static void include_file(struct assignments *as, const struct assignment *at, const char *file,
+			 unsigned depth)
 {
 	BUF_SCOPED text = {0};
 	struct err err = {0};
@@ -269,7 +277,7 @@ static void include(struct assignments *as, const struct assignment *at, unsigne
 
 void config_read(struct assignments *as, const char *file, struct str text, unsigned depth)
 {
-	struct reader r = {.as = as, .file = file, .depth = depth};
+	struct reader r = {.as = as, .file = file};
 	parse(&r, text);
 	for (size_t i = 0; i < r.n; i++) {
 		if (!r.v[i].name) {

@@ -6,6 +6,7 @@
  * connection belongs to one thread at a time by contract.
  */
 #include "base/map.h"
+#include "base/mem.h"
 #include "sql/sql.h"
 
 #include <errno.h>
@@ -29,14 +30,6 @@ struct sql_db {
 	struct sql_stmt *data_version;
 	char *path;
 };
-
-static void *must_calloc(size_t size)
-{
-	void *p = calloc(1, size);
-	if (!p)
-		abort(); /* STYLE 5: exhaustion ends the process */
-	return p;
-}
 
 static enum err_kind kind_of(int code)
 {
@@ -84,7 +77,7 @@ static int errno_of(sqlite3 *raw, int code)
 static bool fail(struct sql_db *db, int code, struct err *err)
 {
 	if (code == SQLITE_NOMEM)
-		abort();
+		mem_exhausted();
 	int sys = errno_of(db->raw, code);
 	enum err_kind kind = kind_of(code);
 	if (sys == EMFILE || sys == ENFILE)
@@ -170,7 +163,7 @@ bool sql_open(const char *path, const struct sql_open_options *options, struct s
 		err_set(err, ERR_NOT_FOUND, "there is no database");
 		return err_cause(err, "%s does not exist", path);
 	}
-	struct sql_db *db = must_calloc(sizeof *db);
+	struct sql_db *db = mem_new(struct sql_db);
 	db->path = memory ? NULL : strdup(path);
 	int flags = (write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX |
 		    SQLITE_OPEN_EXRESCODE | (memory ? SQLITE_OPEN_MEMORY | SQLITE_OPEN_CREATE : 0);
@@ -205,7 +198,7 @@ bool sql_prepare(struct sql_db *db, struct str sql, struct sql_stmt **out, struc
 	int rc = sqlite3_prepare_v3(db->raw, sql.p, (int)sql.n, SQLITE_PREPARE_PERSISTENT, &raw, NULL);
 	if (rc != SQLITE_OK)
 		return fail(db, rc, err);
-	struct sql_stmt *st = must_calloc(sizeof *st);
+	struct sql_stmt *st = mem_new(struct sql_stmt);
 	*st = (struct sql_stmt){.raw = raw, .db = db};
 	*out = st;
 	return true;
