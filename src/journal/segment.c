@@ -145,7 +145,7 @@ static enum found record_at(struct segment_walk *w, uint32_t *out_length, struct
 	unsigned type = (unsigned char)head.p[12], flags = (unsigned char)head.p[13];
 	uint64_t seq = get64(head.p + 16);
 	if (length > w->size - w->at - RECORD_HEAD || seq < w->last_seq || type < JOURNAL_VOID ||
-	    type > JOURNAL_APPEND)
+	    type > JOURNAL_TYPE_LAST)
 		return FOUND_NOTHING;
 	*out_length = length;
 	struct str all;

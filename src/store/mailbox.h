@@ -45,13 +45,17 @@ void store_free(struct store *s);
 
 /* Journal replay of this process's DONE and APPEND records, between store_new and the first use.
  * Warm: nothing or a rescan. Cold: size and CRC of each unsettled file are compared, made again
- * from content (APPEND) or content_of(id) (DONE) by tmp and rename, uidnext := ceiling. */
+ * from content (APPEND) or content_of(id) (DONE) by tmp and rename, uidnext := ceiling. content_of
+ * answers ERR_NOT_FOUND for what was settled before: then whatever is there is right. */
 bool store_replay(struct store *s, uint64_t seq, bool is_append, struct str record,
 		  bool (*content_of)(void *ctx, struct id id, uint32_t action, struct buf *out, struct err *err),
 		  void *ctx, struct err *err) MUST_CHECK;
 /* syncfs and CHECKPOINT of this process's journal; extra goes into the record. Called by the role
- * every 1-5 s, or by settle(). false: nothing was released. */
-bool store_checkpoint(struct store *s, struct str extra, struct err *err) MUST_CHECK;
+ * every 1-5 s, or by settle(). p is what was committed before the syncfs, but never above keep_from
+ * (queue: its oldest PLAN with an open action; 0: no such bound). false: nothing was released. */
+bool store_checkpoint(struct store *s, uint64_t keep_from, struct str extra, struct err *err) MUST_CHECK;
+/* Which action a DONE or APPEND record tells of; for the queue's recovery. */
+bool store_done_key(struct str record, struct id *out_id, uint32_t *out_action);
 /* Somebody else changed it (notice): refresh arrays, tell watchers. */
 void store_notice(struct store *s, struct str account, struct str mailbox);
 
