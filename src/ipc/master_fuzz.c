@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/* Every channel on which master receives. */
+#include "ipc/fuzz_int.h"
+
+FUZZ_ROLE({CHANNEL_MASTER, CHANNEL_SERVER})
