@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * queue/record.h: content of the journal records that smtp and queue write. All are read back as
+ * hostile input; fuzz target record_fuzz.c. Little-endian.
+ *
+ *   MESSAGE (smtp): envelope length u32, envelope (mail/envelope.h), content (or it is in the side file,
+ *           whole or the rest of it)
+ *   PLAN    (queue): below
+ *   OUTCOME (queue): message id, action u32, kind u8
+ * DONE records are the store's (store/mailbox.h).
+ */
+#pragma once
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mail/envelope.h"
+
+/* smtp: what goes before the content. */
+void message_record_head(struct buf *out, const struct envelope *e);
+bool message_record_split(struct str record, struct arena *a, struct envelope *out, struct str *out_content,
+			  struct err *err) MUST_CHECK;
+
+enum action_kind {
+	ACTION_PLACE = 1, /* into a mailbox of an account */
+	ACTION_REMOTE,    /* to another server */
+};
+struct action {
+	uint32_t number;
+	enum action_kind kind;
+	struct str account;   /* PLACE: whose; REMOTE: the address */
+	struct str rcpt;      /* for Delivered-To; empty: none */
+	struct str mailbox;   /* PLACE */
+	uint32_t rcpt_index;  /* recipient in the envelope that it serves; RCPT_NONE: none (a bounce) */
+	struct str generated; /* whole content, when it is not the message's own */
+};
+enum { RCPT_NONE = 0xffffffff, ACTIONS_MAX = 20000, ACTION_LATE = 1000000 };
+struct plan {
+	struct id id;         /* the message's */
+	struct str source;    /* name of the journal it came from; empty: everything is generated */
+	uint64_t source_seq;
+	struct action *actions;
+	size_t n;
+};
+void plan_encode(struct buf *out, const struct plan *p);
+bool plan_decode(struct str in, struct arena *a, struct plan *out, struct err *err) MUST_CHECK;
+
+enum outcome_kind { OUTCOME_DEFERRED = 1, OUTCOME_BOUNCED, OUTCOME_DROPPED, OUTCOME_RETRIED };
+struct outcome_record {
+	struct id id;
+	uint32_t action;
+	enum outcome_kind kind;
+};
+void outcome_encode(struct buf *out, const struct outcome_record *o);
+bool outcome_decode(struct str in, struct outcome_record *out);
