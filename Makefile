@@ -2,10 +2,75 @@
 # Copyright the pabal authors
 # The door to the build; the work is done by meson and the scripts in tools/ and tests/.
 
+DESTDIR =
+PREFIX = /usr/local
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man
+COMPLETIONDIR = $(PREFIX)/share/bash-completion/completions
+UNITDIR = $(PREFIX)/lib/systemd/system
+PYTHON = /usr/bin/python3
+DEMO = var/demo
+FUZZ_SECONDS = 600
+
+# build/pabal, which runs from here
 all:
 	@tools/build.sh build
+
+# A server to try, in $(DEMO); Ctrl-C ends it
+run:
+	@sh tools/deps.sh build
+	@QUIET=1 tools/build.sh build
+	@exec build/pabal quickstart --dir $(DEMO) --domain demologthink.com \
+		--account test1 --account test2 --alias testfc=test2
+
+# Everything: builds, unit and whole-server tests, short fuzzing, checks
+test:
+	@sh tools/deps.sh build test fuzz
+	@exec $(PYTHON) tests/run.py
+
+# What needs no running: include directions, style, cppcheck, clang-tidy
+check:
+	@sh tools/deps.sh build test
+	@CC=clang QUIET=1 tools/build.sh build-clang --buildtype=debug
+	@exec $(PYTHON) tests/run.py check --no-deps
+
+# FUZZ_SECONDS for each target; what is found is kept in build-fuzz/corpus
+fuzz:
+	@sh tools/deps.sh fuzz
+	@CC=clang QUIET=1 tools/build.sh build-fuzz -Dfuzz=true -Doptimization=1
+	@exec $(PYTHON) tests/run.py fuzz --no-deps --fuzz-seconds $(FUZZ_SECONDS)
+
+# Beside Postfix and Dovecot, which are installed for it but never started as services
+bench:
+	@sh tools/deps.sh bench
+	@QUIET=1 tools/build.sh build
+	@if [ -e bench/run.py ]; then exec $(PYTHON) bench/run.py $(BENCH); \
+	else echo "there is no bench/run.py" >&2; exit 1; fi
+
+deps:
+	@sh tools/deps.sh build test fuzz
+
+# Makes the users and directories too, when root installs into the running system
+install: all
+	install -D -m 755 build/pabal $(DESTDIR)$(BINDIR)/pabal
+	@set -e; for page in man/*.[158] man/*/*.[158]; do [ -f "$$page" ] || continue; \
+		part=$(DESTDIR)$(MANDIR)/$$(dirname "$${page#man/}" | sed 's|^\.$$||')/man$${page##*.}; \
+		install -D -m 644 "$$page" "$$part/$$(basename "$$page")"; \
+		echo "install $$page"; done
+	@set -e; for file in dist/completion/pabal dist/pabal.bash; do [ ! -f "$$file" ] || \
+		install -D -m 644 "$$file" $(DESTDIR)$(COMPLETIONDIR)/pabal; done
+	@mkdir -p $(DESTDIR)$(UNITDIR)
+	sed 's|@BINDIR@|$(BINDIR)|g' dist/pabal.service >$(DESTDIR)$(UNITDIR)/pabal.service
+	@chmod 644 $(DESTDIR)$(UNITDIR)/pabal.service
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then sh tools/create-users.sh; fi
+
+# Leaves mail, configuration and users alone
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/pabal $(DESTDIR)$(UNITDIR)/pabal.service $(DESTDIR)$(COMPLETIONDIR)/pabal
+	rm -f $(DESTDIR)$(MANDIR)/man[158]/pabal.[158] $(DESTDIR)$(MANDIR)/man[158]/pabal-*.[158] \
+		$(DESTDIR)$(MANDIR)/man[158]/pabal_*.[158] $(DESTDIR)$(MANDIR)/??/man[158]/pabal*.[158]
 
 clean:
 	rm -rf build build-clang build-asan build-tsan build-fuzz
 
-.PHONY: all clean
+.PHONY: all run test check fuzz bench deps install uninstall clean

@@ -3,7 +3,7 @@
 # Copyright the pabal authors
 # Usage: tools/build.sh DIR [meson setup arguments]
 # Configures DIR if it is new, again if the list of sources changed, and builds it. CC is obeyed
-# the first time. JOBS limits the parallel jobs.
+# the first time. JOBS limits the parallel jobs, ONLY names targets, QUIET leaves out the progress.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
@@ -23,4 +23,5 @@ if [ ! -e "$dir/build.ninja" ]; then
 elif ! tools/sources.sh | cmp -s - "$dir/sources.list"; then
 	touch meson.build
 fi
-exec ninja -C "$dir" ${JOBS:+-j"$JOBS"} ${QUIET:+--quiet}
+# shellcheck disable=SC2086 # a list of targets
+exec ninja -C "$dir" ${JOBS:+-j"$JOBS"} ${QUIET:+--quiet} ${ONLY-}

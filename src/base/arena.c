@@ -157,7 +157,7 @@ void *arena_alloc(struct arena *a, size_t size)
 {
 	size_t padded;
 
-	if (__builtin_add_overflow(size, (size_t)(ALIGN - 1 + GAP), &padded) || padded > PTRDIFF_MAX)
+	if (__builtin_add_overflow(size, (size_t)ALIGN - 1 + GAP, &padded) || padded > PTRDIFF_MAX)
 		mem_exhausted();
 	padded &= ~(size_t)(ALIGN - 1);
 	if (padded == 0)

@@ -7,7 +7,8 @@
 #include "base/buf.h"
 
 void base64_encode(struct buf *out, struct str in);          /* no line breaks */
-bool base64_decode(struct buf *out, struct str in) __attribute__((warn_unused_result)); /* strict, padding needed */
+/* Strict: padding is needed, and nothing else is let through. On failure out is as before. */
+bool base64_decode(struct buf *out, struct str in) __attribute__((warn_unused_result));
 void hex_encode(struct buf *out, struct str in);             /* lower case */
 bool hex_decode(struct buf *out, struct str in) __attribute__((warn_unused_result));
 

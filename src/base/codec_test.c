@@ -132,7 +132,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_base64), cmocka_unit_test(test_base64_refuses),
-		cmocka_unit_test(test_base64_all_lengths), cmocka_unit_test(test_hex), cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_base64_all_lengths), cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_utf8),
 	};
 	return RUN_TESTS(tests);
 }

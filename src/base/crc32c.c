@@ -25,22 +25,30 @@
 #define T64(row, i) T16(row, i) T16(row, (i) + 16) T16(row, (i) + 32) T16(row, (i) + 48)
 #define T256(row) T64(row, 0) T64(row, 64) T64(row, 128) T64(row, 192)
 
-#define ROW0(i) (uint32_t)(BIT(i, 0, 0xf26b8303) ^ BIT(i, 1, 0xe13b70f7) ^ BIT(i, 2, 0xc79a971f) ^ BIT(i, 3, 0x8ad958cf) ^ \
-			    BIT(i, 4, 0x105ec76f) ^ BIT(i, 5, 0x20bd8ede) ^ BIT(i, 6, 0x417b1dbc) ^ BIT(i, 7, 0x82f63b78))
-#define ROW1(i) (uint32_t)(BIT(i, 0, 0x13a29877) ^ BIT(i, 1, 0x274530ee) ^ BIT(i, 2, 0x4e8a61dc) ^ BIT(i, 3, 0x9d14c3b8) ^ \
-			    BIT(i, 4, 0x3fc5f181) ^ BIT(i, 5, 0x7f8be302) ^ BIT(i, 6, 0xff17c604) ^ BIT(i, 7, 0xfbc3faf9))
-#define ROW2(i) (uint32_t)(BIT(i, 0, 0xa541927e) ^ BIT(i, 1, 0x4f6f520d) ^ BIT(i, 2, 0x9edea41a) ^ BIT(i, 3, 0x38513ec5) ^ \
-			    BIT(i, 4, 0x70a27d8a) ^ BIT(i, 5, 0xe144fb14) ^ BIT(i, 6, 0xc76580d9) ^ BIT(i, 7, 0x8b277743))
-#define ROW3(i) (uint32_t)(BIT(i, 0, 0xdd45aab8) ^ BIT(i, 1, 0xbf672381) ^ BIT(i, 2, 0x7b2231f3) ^ BIT(i, 3, 0xf64463e6) ^ \
-			    BIT(i, 4, 0xe964b13d) ^ BIT(i, 5, 0xd725148b) ^ BIT(i, 6, 0xaba65fe7) ^ BIT(i, 7, 0x52a0c93f))
-#define ROW4(i) (uint32_t)(BIT(i, 0, 0x38116fac) ^ BIT(i, 1, 0x7022df58) ^ BIT(i, 2, 0xe045beb0) ^ BIT(i, 3, 0xc5670b91) ^ \
-			    BIT(i, 4, 0x8f2261d3) ^ BIT(i, 5, 0x1ba8b557) ^ BIT(i, 6, 0x37516aae) ^ BIT(i, 7, 0x6ea2d55c))
-#define ROW5(i) (uint32_t)(BIT(i, 0, 0xef306b19) ^ BIT(i, 1, 0xdb8ca0c3) ^ BIT(i, 2, 0xb2f53777) ^ BIT(i, 3, 0x6006181f) ^ \
-			    BIT(i, 4, 0xc00c303e) ^ BIT(i, 5, 0x85f4168d) ^ BIT(i, 6, 0x0e045beb) ^ BIT(i, 7, 0x1c08b7d6))
-#define ROW6(i) (uint32_t)(BIT(i, 0, 0x68032cc8) ^ BIT(i, 1, 0xd0065990) ^ BIT(i, 2, 0xa5e0c5d1) ^ BIT(i, 3, 0x4e2dfd53) ^ \
-			    BIT(i, 4, 0x9c5bfaa6) ^ BIT(i, 5, 0x3d5b83bd) ^ BIT(i, 6, 0x7ab7077a) ^ BIT(i, 7, 0xf56e0ef4))
-#define ROW7(i) (uint32_t)(BIT(i, 0, 0x493c7d27) ^ BIT(i, 1, 0x9278fa4e) ^ BIT(i, 2, 0x211d826d) ^ BIT(i, 3, 0x423b04da) ^ \
-			    BIT(i, 4, 0x847609b4) ^ BIT(i, 5, 0x0d006599) ^ BIT(i, 6, 0x1a00cb32) ^ BIT(i, 7, 0x34019664))
+#define ROW0(i) (uint32_t)(BIT(i, 0, 0xf26b8303) ^ BIT(i, 1, 0xe13b70f7) ^ BIT(i, 2, 0xc79a971f) ^ \
+			    BIT(i, 3, 0x8ad958cf) ^ BIT(i, 4, 0x105ec76f) ^ BIT(i, 5, 0x20bd8ede) ^ \
+			    BIT(i, 6, 0x417b1dbc) ^ BIT(i, 7, 0x82f63b78))
+#define ROW1(i) (uint32_t)(BIT(i, 0, 0x13a29877) ^ BIT(i, 1, 0x274530ee) ^ BIT(i, 2, 0x4e8a61dc) ^ \
+			    BIT(i, 3, 0x9d14c3b8) ^ BIT(i, 4, 0x3fc5f181) ^ BIT(i, 5, 0x7f8be302) ^ \
+			    BIT(i, 6, 0xff17c604) ^ BIT(i, 7, 0xfbc3faf9))
+#define ROW2(i) (uint32_t)(BIT(i, 0, 0xa541927e) ^ BIT(i, 1, 0x4f6f520d) ^ BIT(i, 2, 0x9edea41a) ^ \
+			    BIT(i, 3, 0x38513ec5) ^ BIT(i, 4, 0x70a27d8a) ^ BIT(i, 5, 0xe144fb14) ^ \
+			    BIT(i, 6, 0xc76580d9) ^ BIT(i, 7, 0x8b277743))
+#define ROW3(i) (uint32_t)(BIT(i, 0, 0xdd45aab8) ^ BIT(i, 1, 0xbf672381) ^ BIT(i, 2, 0x7b2231f3) ^ \
+			    BIT(i, 3, 0xf64463e6) ^ BIT(i, 4, 0xe964b13d) ^ BIT(i, 5, 0xd725148b) ^ \
+			    BIT(i, 6, 0xaba65fe7) ^ BIT(i, 7, 0x52a0c93f))
+#define ROW4(i) (uint32_t)(BIT(i, 0, 0x38116fac) ^ BIT(i, 1, 0x7022df58) ^ BIT(i, 2, 0xe045beb0) ^ \
+			    BIT(i, 3, 0xc5670b91) ^ BIT(i, 4, 0x8f2261d3) ^ BIT(i, 5, 0x1ba8b557) ^ \
+			    BIT(i, 6, 0x37516aae) ^ BIT(i, 7, 0x6ea2d55c))
+#define ROW5(i) (uint32_t)(BIT(i, 0, 0xef306b19) ^ BIT(i, 1, 0xdb8ca0c3) ^ BIT(i, 2, 0xb2f53777) ^ \
+			    BIT(i, 3, 0x6006181f) ^ BIT(i, 4, 0xc00c303e) ^ BIT(i, 5, 0x85f4168d) ^ \
+			    BIT(i, 6, 0x0e045beb) ^ BIT(i, 7, 0x1c08b7d6))
+#define ROW6(i) (uint32_t)(BIT(i, 0, 0x68032cc8) ^ BIT(i, 1, 0xd0065990) ^ BIT(i, 2, 0xa5e0c5d1) ^ \
+			    BIT(i, 3, 0x4e2dfd53) ^ BIT(i, 4, 0x9c5bfaa6) ^ BIT(i, 5, 0x3d5b83bd) ^ \
+			    BIT(i, 6, 0x7ab7077a) ^ BIT(i, 7, 0xf56e0ef4))
+#define ROW7(i) (uint32_t)(BIT(i, 0, 0x493c7d27) ^ BIT(i, 1, 0x9278fa4e) ^ BIT(i, 2, 0x211d826d) ^ \
+			    BIT(i, 3, 0x423b04da) ^ BIT(i, 4, 0x847609b4) ^ BIT(i, 5, 0x0d006599) ^ \
+			    BIT(i, 6, 0x1a00cb32) ^ BIT(i, 7, 0x34019664))
 
 static const uint32_t tables[8][256] = {
 	{T256(ROW0)}, {T256(ROW1)}, {T256(ROW2)}, {T256(ROW3)},

@@ -40,14 +40,16 @@ int file_fallocate(int fd, off_t at, off_t n);
 
 /* Whole things, on top of the above. */
 bool file_write_all(int fd, const void *p, size_t n, struct err *err) MUST_CHECK;
-bool file_pread_all(int fd, void *p, size_t n, off_t at, struct err *err) MUST_CHECK; /* short is ERR_CORRUPT */
+/* A file that ends earlier is ERR_CORRUPT. */
+bool file_pread_all(int fd, void *p, size_t n, off_t at, struct err *err) MUST_CHECK;
 /* A whole small file; at most max bytes, more is ERR_LIMIT. Replaces what out holds; caller frees
  * it. ENOENT is ERR_NOT_FOUND. */
 struct buf;
 bool file_read_whole(int dirfd, const char *name, size_t max, struct buf *out, struct err *err) MUST_CHECK;
 /* Atomically: tmp name, fsync, rename, fsync of the directory. An error after the rename (fsync of
  * the directory) leaves the new content in place, perhaps not durable. */
-bool file_replace_whole(int dirfd, const char *name, struct str content, mode_t mode, struct err *err) MUST_CHECK;
+bool file_replace_whole(int dirfd, const char *name, struct str content, mode_t mode,
+			struct err *err) MUST_CHECK;
 
 static inline void fd_close_p(int *fd);
 void fd_close(int *fd); /* closes and sets to -1; accepts -1; keeps errno */

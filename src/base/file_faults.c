@@ -131,7 +131,8 @@ static bool applies(struct rule *r, enum file_op op)
 static void trace(uint64_t nth, enum file_op op)
 {
 	char line[64];
-	int n = snprintf(line, sizeof(line), "%s %llu %s\n", role_name, (unsigned long long)nth, ops[op].name);
+	int n = snprintf(line, sizeof(line), "%s %llu %s\n", role_name, (unsigned long long)nth,
+			 ops[op].name);
 
 	if (write(trace_fd, line, (size_t)n) < 0)
 		trace_fd = -1;

@@ -55,7 +55,7 @@ static void put_letters(char *out, uint64_t v, size_t n)
 
 struct id id_new(void)
 {
-	struct id id;
+	struct id id = {0};
 
 	put_letters(id.c, (uint64_t)(clock_wall_us() - ID_EPOCH_US) & ID_TIME_MASK, ID_TIME_LEN);
 	put_letters(id.c + ID_TIME_LEN, random_u64(), ID_LEN - ID_TIME_LEN);

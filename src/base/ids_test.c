@@ -54,7 +54,8 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ids), cmocka_unit_test(test_parse_refuses), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_ids), cmocka_unit_test(test_parse_refuses),
+		cmocka_unit_test(test_random),
 	};
 	return RUN_TESTS(tests);
 }

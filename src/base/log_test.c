@@ -26,7 +26,8 @@ static void test_line(void **state)
 		   STR("2026-11-24T10:00:00.123456Z info smtp.rcpt.reject sid=7f3a account=\"a@b\" "
 		       "rcpt=\"x@y\" code=550 why=\"no such mailbox\" us=-9223372036854775808"));
 	log_context_clear();
-	assert_str("no context", formatted(&b, NULL, 0), STR("2026-11-24T10:00:00.123456Z info smtp.rcpt.reject"));
+	assert_str("no context", formatted(&b, NULL, 0),
+		   STR("2026-11-24T10:00:00.123456Z info smtp.rcpt.reject"));
 	log_context(STR("a b\n"), STR_NONE, STR_NONE);
 	assert_str("forged sid", formatted(&b, NULL, 0),
 		   STR("2026-11-24T10:00:00.123456Z info smtp.rcpt.reject sid=\"a b\\n\""));

@@ -75,7 +75,8 @@ static void test_numbers(void **state)
 static void test_le_str_refuses(void **state)
 {
 	static const struct str cases[] = {
-		STR(""), STR("\x01\0\0"), STR("\x02\0\0\0a"), STR("\xff\xff\xff\xff" "a"), STR("\x09\0\0\0" "123456789"),
+		STR(""), STR("\x01\0\0"), STR("\x02\0\0\0a"), STR("\xff\xff\xff\xff" "a"),
+		STR("\x09\0\0\0" "123456789"),
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct scan s = scan_of(cases[i]);

@@ -14,7 +14,8 @@
 #include "base/str.h"
 
 /* "name" says which case of a table it is. */
-static inline void assert_str_at(const char *file, int line, const char *name, struct str got, struct str want)
+static inline void assert_str_at(const char *file, int line, const char *name, struct str got,
+				 struct str want)
 {
 	if (str_eq(got, want))
 		return;
@@ -26,7 +27,8 @@ static inline void assert_str_at(const char *file, int line, const char *name, s
 #define assert_str(name, got, ...) assert_str_at(__FILE__, __LINE__, (name), (got), (__VA_ARGS__))
 
 /* A condition of one case. */
-static inline void assert_case_at(const char *file, int line, const char *name, const char *what, bool holds)
+static inline void assert_case_at(const char *file, int line, const char *name, const char *what,
+				  bool holds)
 {
 	if (holds)
 		return;
