@@ -10,7 +10,9 @@
  * local work under a deadline of its own (a look-up, a small file); it parks for everything that
  * a peer or a disk decides: input, output that does not drain, verdicts, commits.
  *
- * Before run() is called all input that the kernel (and TLS) has is read, up to the input limit.
+ * Before run() is called all input that the kernel (and TLS) has is read, up to the input limit,
+ * if the session parked for input; else nothing is read, so what conn_input() showed at a hand-over
+ * is all that was taken from the peer.
  * After run() returned, net writes the output; what does not go out now drains in background,
  * and with more than out_high bytes pending run() is not called again until it has drained.
  * Processes: smtp, login (also the pump), mailbox, later web and relay.
@@ -19,6 +21,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 struct conn;
@@ -50,8 +53,12 @@ struct protocol {
 	void (*end)(struct conn *c); /* on a worker, once, last call; frees what conn_session() holds */
 };
 
-struct conn_addr {
-	struct sockaddr_storage addr;
+struct conn_addr { /* small: every parked connection has two */
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} addr;
 	socklen_t len; /* 0: unknown (socket pair, Unix socket) */
 };
 /* What is known about the connection; valid until end(). Strings live in the connection. */
@@ -73,6 +80,7 @@ bool conn_channel_binding(struct conn *c, struct str type, struct buf *out);
 void *conn_session(const struct conn *c);
 void conn_session_set(struct conn *c, void *session);
 struct arena *conn_arena(struct conn *c); /* session lifetime */
+struct net *conn_net(const struct conn *c);
 void *conn_owner(const struct conn *c);   /* "server" given to net_listen or net_adopt */
 
 /* Input: a view of everything buffered, valid until consume or return from run(). */

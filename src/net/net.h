@@ -14,14 +14,20 @@
 struct net_options {
 	unsigned workers, workers_max, event_threads; /* 0: defaults 32, 512, 1 */
 	size_t memory_budget;                         /* bytes in I/O buffers; 0: 256 MiB */
-	unsigned max_connections;
+	unsigned max_connections;                     /* 0: none */
+	/* Milliseconds; 0: as DESIGN section 2. */
+	unsigned stall_ms;       /* output without progress: 60 s */
+	unsigned rate_window_ms; /* of conn_min_rate(): 60 s */
+	unsigned handshake_ms;   /* TLS: 15 s */
+	unsigned proxy_ms;       /* PROXY header: 5 s */
+	unsigned linger_ms;      /* after our last byte, for the peer's: 2 s */
 };
 struct net *net_new(const struct net_options *o);
 bool net_start(struct net *n, struct err *err) MUST_CHECK; /* after the sandbox: starts threads */
 void net_free(struct net *n);                              /* stops and joins */
 
 struct net_network { /* an address and prefix length; config makes lists of them */
-	struct sockaddr_storage addr;
+	struct conn_addr addr;
 	unsigned prefix;
 };
 struct net_networks {
@@ -42,7 +48,9 @@ struct net_listener {
 	const char *busy_text;    /* written when a limit refuses: "421 4.7.0 ...\r\n" */
 	void *listener;           /* conn_facts()->listener */
 };
-bool net_listen(struct net *n, const struct net_listener *l, struct err *err) MUST_CHECK;
+bool net_listen(struct net *n, const struct net_listener *l, struct err *err) MUST_CHECK; /* copies, lists too */
+/* New context for every listener that has one (reload); a reference is taken. */
+void net_set_tls(struct net *n, struct tls_context *ctx);
 
 /* A connected descriptor (hand-over, tests) with its session already known. input is what the
  * former owner had read. facts are copied. group_key limits workers of one account. */
@@ -57,7 +65,10 @@ void net_block_end(struct net *n);
 void net_run(struct net *n, void (*fn)(void *ctx), void *ctx);
 /* Calls fn on the event thread when fd is readable; fn must not block. For channels. */
 bool net_watch(struct net *n, int fd, void (*fn)(void *ctx), void *ctx, struct err *err) MUST_CHECK;
-/* Calls fn on a worker every ms. */
+/* fn is not called again once this returns; the descriptor stays the caller's. Not from a worker that
+ * fn waits for; from fn itself it may be called. */
+void net_unwatch(struct net *n, int fd);
+/* Calls fn on a worker every ms; a call that is due while the last one still runs is left out. */
 void net_timer(struct net *n, int64_t every_ms, void (*fn)(void *ctx), void *ctx);
 
 void net_drain(struct net *n);   /* close listeners' accept, WAKE_DRAIN to all */
