@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str in = {(const char *)data, size};
 	struct err err = {0};
-	JSON_DOC_SCOPED doc = NULL, quoted = NULL;
+	JSON_DOC_SCOPED doc = NULL;
+	JSON_DOC_SCOPED quoted = NULL;
 	(void)!json_doc_parse(in, 1 << 16, &doc, &err);
 	BUF_SCOPED out = {0};
 	json_quote(&out, in);
