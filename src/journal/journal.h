@@ -37,6 +37,7 @@ enum journal_type {
 	JOURNAL_PLAN,       /* queue: numbered actions for a message */
 	JOURNAL_DONE,       /* queue: an action's outcome */
 	JOURNAL_APPEND,     /* mailbox: DONE with content of an APPEND */
+	JOURNAL_TYPE_LAST = JOURNAL_APPEND,
 };
 enum { JOURNAL_SIDE_NAME = 40 }; /* with its NUL */
 /* Sequence numbers: 1 is the first record ever. */
