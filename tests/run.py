@@ -250,6 +250,7 @@ def check(results, jobs):
         check_command(results, 'include directions', ['tools/check_includes.py'])
         for rule in ('spdx', 'width', 'text'):
             check_command(results, rule, ['tools/check_style.py', rule])
+        check_command(results, 'shell scripts', ['shellcheck', '.ci/run', *glob.glob('tools/*.sh')])
         check_headers(results, jobs)
     with stage('cppcheck'):
         check_cppcheck(results, jobs)

@@ -10,10 +10,18 @@ data=${PABAL_DATA_DIR:-/var/lib/pabal}
 config=${PABAL_CONFIG_DIR:-/etc/pabal}
 logs=${PABAL_LOG_DIR:-/var/log/pabal}
 
-group() { getent group "$1" >/dev/null || groupadd --system ${2:+--gid "$2"} "$1"; }
+group() { # name, gid
+	kind=--system
+	[ -z "${2-}" ] || kind="--gid $2"
+	# shellcheck disable=SC2086 # two words
+	getent group "$1" >/dev/null || groupadd $kind "$1"
+}
 user() { # name, group, home, uid
-	getent passwd "$1" >/dev/null || useradd --system ${4:+--uid "$4"} --gid "$2" --home-dir "$3" \
-		--no-create-home --shell /usr/sbin/nologin --comment "pabal mail server" "$1"
+	kind=--system
+	[ -z "${4-}" ] || kind="--uid $4"
+	# shellcheck disable=SC2086 # two words
+	getent passwd "$1" >/dev/null || useradd $kind --gid "$2" --home-dir "$3" --no-create-home \
+		--shell /usr/sbin/nologin --comment "pabal mail server" "$1"
 }
 directory() { # path, owner, group, mode
 	[ -d "$1" ] || install -d -o "$2" -g "$3" -m "$4" "$1"
