@@ -191,7 +191,7 @@ static void side_files_live_as_long_as_their_record(void **state)
 	struct err err = {0};
 	struct journal *j = open_journal(f);
 	char name[JOURNAL_SIDE_NAME], orphan[JOURNAL_SIDE_NAME];
-	int fd, fd2;
+	int fd = -1, fd2 = -1;
 	assert_true(journal_side_create(j, &fd, name, &err) &&
 		    journal_side_create(j, &fd2, orphan, &err));
 	assert_true(write(fd, "body", 4) == 4);
