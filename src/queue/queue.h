@@ -7,9 +7,6 @@
  * to happen with each message, commits the plan in its own journal before any effect, then places
  * local copies through store/. What cannot be placed now goes to spool/deferred and is tried
  * again; what never can is bounced (RFC 3464). One planner thread, a few placers by account.
- *
- * The journal's replay runs inside queue_open: journal_open is called there, so the journal's
- * options are given, not the journal.
  */
 #pragma once
 #include "journal/journal.h"
@@ -18,7 +15,12 @@
 
 struct queue;
 
-enum destination_kind { DESTINATION_LOCAL, DESTINATION_REMOTE, DESTINATION_UNKNOWN, DESTINATION_DISABLED };
+enum destination_kind {
+	DESTINATION_LOCAL,
+	DESTINATION_REMOTE,
+	DESTINATION_UNKNOWN,
+	DESTINATION_DISABLED
+};
 struct destination {
 	enum destination_kind kind;
 	struct str address; /* LOCAL: the account's; else the address */
@@ -27,11 +29,11 @@ struct destination {
 /* What auth knows; may wait for it (false, ERR_TEMP: try again later). Any thread. */
 struct queue_services {
 	void *ctx;
-	bool (*resolve)(void *ctx, struct str address, struct arena *a, struct destination **out, size_t *out_n,
-			struct err *err);
+	bool (*resolve)(void *ctx, struct str address, struct arena *a, struct destination **out,
+			size_t *out_n, struct err *err);
 	/* out_found false: no such account, or disabled. */
-	bool (*account)(void *ctx, struct str address, struct arena *a, struct account_facts *out, bool *out_found,
-			struct err *err);
+	bool (*account)(void *ctx, struct str address, struct arena *a, struct account_facts *out,
+			bool *out_found, struct err *err);
 	/* All of that source's records below seq are settled: it may recycle. Any thread. */
 	void (*settled)(void *ctx, struct str source, uint64_t seq);
 	/* 0 ok, 1 slow down, 2 answer 452. Any thread. */
@@ -42,7 +44,7 @@ struct queue_options {
 	struct journal_options journal; /* the queue's own */
 	/* Makes the store once the journal is open; the queue frees neither. */
 	bool (*store_open)(void *ctx, struct journal *j, struct store **out, struct err *err);
-	int spool_fd;          /* directory "spool"; deferred/, done/, tmp/ are made below it */
+	int spool_fd; /* directory "spool"; deferred/, done/, tmp/ are made below it */
 	struct queue_services services;
 	struct str hostname;   /* Reporting-MTA, MAILER-DAEMON@ */
 	struct str postmaster; /* address for people, and for bounces that nobody else can get */
@@ -51,12 +53,15 @@ struct queue_options {
 	int64_t retry_s;       /* between attempts of deferred mail; 0: 300 */
 	bool cold;             /* power loss since the last clean stop */
 };
-/* Opens the journal, recovers: afterwards mailboxes may be opened by others. Then add sources. */
+/* In this order: open (reads the own journal, touches nothing), sources, recover (opens the store,
+ * repairs; afterwards others may open mailboxes), start (threads; after the sandbox). */
 bool queue_open(const struct queue_options *o, struct queue **out, struct err *err) MUST_CHECK;
 struct journal *queue_journal(struct queue *q);
-/* A smtp process's journal, before queue_start or when a new process appears. dirfd is not taken. */
+/* The journal of a smtp process, also of one that ran before and runs no more; later ones may come
+ * at any time. dirfd is not taken. */
 bool queue_source_add(struct queue *q, const char *name, int dirfd, struct err *err) MUST_CHECK;
-bool queue_start(struct queue *q, struct err *err) MUST_CHECK; /* threads; after the sandbox */
+bool queue_recover(struct queue *q, struct err *err) MUST_CHECK;
+bool queue_start(struct queue *q, struct err *err) MUST_CHECK;
 /* That source has committed up to seq. Cheap; any thread. */
 void queue_accepted(struct queue *q, struct str source, uint64_t seq);
 /* Every second: checkpoint when something was placed, retries when due. */
@@ -67,7 +72,9 @@ bool queue_settle(struct queue *q, struct err *err) MUST_CHECK;
 void queue_stop(struct queue *q);
 void queue_free(struct queue *q);
 
-struct queue_counts { uint64_t waiting, waiting_bytes, deferred, planned, placed, bounced, failed; };
+struct queue_counts {
+	uint64_t waiting, waiting_bytes, deferred, planned, placed, bounced, failed;
+};
 void queue_counts(struct queue *q, struct queue_counts *out);
 /* JSON requests of `pabal queue`: {"verb":"queue.list"}, {"verb":"queue.show","id":...}. */
 void queue_control(struct queue *q, struct str request_json, struct buf *reply_json);

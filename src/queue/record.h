@@ -7,7 +7,7 @@
  *   MESSAGE (smtp): envelope length u32, envelope (mail/envelope.h), content (or it is in the side file,
  *           whole or the rest of it)
  *   PLAN    (queue): below
- *   OUTCOME (queue): message id, action u32, kind u8
+ *   OUTCOME (queue): message id, action u32, how u8
  * DONE records are the store's (store/mailbox.h).
  */
 #pragma once
@@ -17,8 +17,8 @@
 
 /* smtp: what goes before the content. */
 void message_record_head(struct buf *out, const struct envelope *e);
-bool message_record_split(struct str record, struct arena *a, struct envelope *out, struct str *out_content,
-			  struct err *err) MUST_CHECK;
+bool message_record_split(struct str record, struct arena *a, struct envelope *out,
+			  struct str *out_content, struct err *err) MUST_CHECK;
 
 enum action_kind {
 	ACTION_PLACE = 1, /* into a mailbox of an account */
@@ -35,8 +35,8 @@ struct action {
 };
 enum { RCPT_NONE = 0xffffffff, ACTIONS_MAX = 20000, ACTION_LATE = 1000000 };
 struct plan {
-	struct id id;         /* the message's */
-	struct str source;    /* name of the journal it came from; empty: everything is generated */
+	struct id id;      /* the message's */
+	struct str source; /* name of the journal it came from; empty: everything is generated */
 	uint64_t source_seq;
 	struct action *actions;
 	size_t n;
@@ -44,11 +44,11 @@ struct plan {
 void plan_encode(struct buf *out, const struct plan *p);
 bool plan_decode(struct str in, struct arena *a, struct plan *out, struct err *err) MUST_CHECK;
 
-enum outcome_kind { OUTCOME_DEFERRED = 1, OUTCOME_BOUNCED, OUTCOME_DROPPED, OUTCOME_RETRIED };
-struct outcome_record {
+enum ended { ENDED_DEFERRED = 1, ENDED_BOUNCED, ENDED_DROPPED, ENDED_RETRIED };
+struct ended_record {
 	struct id id;
 	uint32_t action;
-	enum outcome_kind kind;
+	enum ended how;
 };
-void outcome_encode(struct buf *out, const struct outcome_record *o);
-bool outcome_decode(struct str in, struct outcome_record *out);
+void ended_encode(struct buf *out, const struct ended_record *o);
+bool ended_decode(struct str in, struct ended_record *out);

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * A placer: takes all jobs that wait, groups them by account and mailbox, and places each group
+ * under one lock and one index transaction. An account always comes to the same placer, so its
+ * messages keep their order.
+ *
+ * What fails: no such account or over quota for good, bounced; the disk or the index for now, tried
+ * again 1, 2 and 4 seconds later, then moved to spool/deferred so that the journals can go on; if
+ * even that fails, tried again until it works (the journals fill, smtp answers 452).
+ */
+#include "queue/queue_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mail/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { JOBS_AT_ONCE = 256, TRIES_BEFORE_DEFERRED = 3 };
+
+static size_t jobs_take(struct queue *q, struct placer *p, struct job **out)
+{
+	int64_t now = clock_mono_us();
+	size_t n = 0;
+	lock_held(&q->lock);
+	for (struct job **at = &p->first; *at && n < JOBS_AT_ONCE;) {
+		struct job *j = *at;
+		if (j->not_before_us > now) {
+			at = &j->next;
+			continue;
+		}
+		*at = j->next;
+		if (!*at)
+			p->tail = at;
+		out[n++] = j;
+	}
+	return n;
+}
+
+static void try_again(struct queue *q, struct job *j)
+{
+	int64_t wait_s = j->tries < 4 ? 1LL << j->tries : 10;
+	j->tries++;
+	j->not_before_us = clock_mono_us() + wait_s * 1000000;
+	job_add(q, j);
+}
+
+static void job_done(struct queue *q, struct job *j)
+{
+	struct item *i = j->item;
+	struct deferred *d = i->deferred;
+	struct err err = {0};
+	/* From the spool: DONE must be durable before its file is set aside. */
+	if (d && !outcome_write(q, i, j->action, ENDED_RETRIED, true, &err)) {
+		log_err(LOG_WARN, "queue.outcome.failed", &err);
+		try_again(q, j);
+		return;
+	}
+	if (d)
+		spool_finished(q, d);
+	if (!success_late(q, i, j->action, &err))
+		log_err(LOG_WARN, "queue.notice.failed", &err);
+	lock_take(&q->lock);
+	q->counts.placed++;
+	lock_drop(&q->lock);
+	action_ended(q, i, j->action);
+	free(j);
+}
+
+static void job_bounce(struct queue *q, struct job *j, int outcome, const struct err *why)
+{
+	struct err err = {0};
+	struct item *i = j->item;
+	log_event(LOG_INFO, "queue.action.failed", K_STR(rcpt, j->action->account),
+		  K_CSTR(why, outcome_row((enum outcome)outcome)->name), K_CSTR(cause, why->cause));
+	if (!bounce_late(q, i, j->action, outcome, STR_NONE, &err) ||
+	    !outcome_write(q, i, j->action, ENDED_BOUNCED, i->deferred != NULL, &err)) {
+		log_err(LOG_ERROR, "queue.bounce.failed", &err);
+		try_again(q, j);
+		return;
+	}
+	if (i->deferred)
+		spool_finished(q, i->deferred);
+	lock_take(&q->lock);
+	q->counts.bounced++;
+	lock_drop(&q->lock);
+	action_ended(q, i, j->action);
+	free(j);
+}
+
+static bool expired(const struct queue *q, const struct item *i)
+{
+	return clock_wall_s() - i->envelope.received_us / 1000000 > q->o.expire_s;
+}
+
+static void job_defer(struct queue *q, struct job *j, const struct err *why)
+{
+	struct err err = {0};
+	struct item *i = j->item;
+	if (i->deferred) { /* stays in its file; spool_retry_due comes again */
+		action_ended(q, i, j->action);
+		free(j);
+		return;
+	}
+	if (!spool_defer(q, i, j->action, why, &err) ||
+	    !outcome_write(q, i, j->action, ENDED_DEFERRED, false, &err)) {
+		log_err(LOG_ERROR, "queue.defer.failed", &err);
+		try_again(q, j);
+		return;
+	}
+	log_err(LOG_INFO, "queue.action.deferred", why);
+	action_ended(q, i, j->action);
+	free(j);
+}
+
+/* Decides what a failure means. */
+static void job_failed(struct queue *q, struct job *j, const struct err *why)
+{
+	log_context(STR_NONE, id_str(&j->item->id), j->action->account);
+	bool late = expired(q, j->item);
+	if (why->kind == ERR_NOT_FOUND)
+		job_bounce(q, j, OUTCOME_NO_SUCH_USER, why);
+	else if (why->kind == ERR_QUOTA && (!q->o.over_quota_temp || late))
+		job_bounce(q, j, OUTCOME_OVER_QUOTA, why);
+	else if (late)
+		job_bounce(q, j, OUTCOME_EXPIRED, why);
+	else if (why->kind == ERR_QUOTA || j->tries >= TRIES_BEFORE_DEFERRED ||
+		 j->action->kind == ACTION_REMOTE)
+		job_defer(q, j, why);
+	else
+		try_again(q, j);
+	log_context_clear();
+}
+
+/* ---- a group: one account, one mailbox --------------------------------------------------- */
+
+static void message_of(struct new_message *m, const struct job *j, struct arena *a)
+{
+	const struct item *i = j->item;
+	struct buf head = {0};
+	copy_head(&head, i, j->action);
+	struct str *parts = arena_array(a, 2, sizeof *parts);
+	parts[0] = arena_str(a, buf_str(&head));
+	parts[1] = j->action->generated.n ? j->action->generated : i->content;
+	buf_free(&head);
+	bool side = i->side_fd >= 0 && !j->action->generated.n;
+	*m = (struct new_message){
+		.id = i->id,
+		.action = j->action->number,
+		.parts = parts,
+		.parts_n = 2,
+		.file_fd = side ? i->side_fd : -1,
+		.file_size = side ? i->side_bytes : 0,
+		.internaldate =
+			i->envelope.received_us ? i->envelope.received_us / 1000000 : clock_wall_s(),
+	};
+}
+
+static void group_failed(struct queue *q, struct job **jobs, size_t n, const struct err *why)
+{
+	for (size_t k = 0; k < n; k++)
+		job_failed(q, jobs[k], why);
+}
+
+static void group_place(struct queue *q, struct job **jobs, size_t n)
+{
+	ARENA_SCOPED a = arena_new();
+	const struct queue_services *s = &q->o.services;
+	struct account_facts facts;
+	struct account *account;
+	struct err err = {0};
+	bool found = false;
+	if (jobs[0]->action->kind == ACTION_REMOTE) {
+		err_set(&err, ERR_TEMP, "remote delivery is not available yet");
+		group_failed(q, jobs, n, &err);
+		return;
+	}
+	if (!s->account(s->ctx, jobs[0]->action->account, a, &facts, &found, &err)) {
+		group_failed(q, jobs, n, &err);
+		return;
+	}
+	if (!found) {
+		err_set(&err, ERR_NOT_FOUND, "the account is gone");
+		group_failed(q, jobs, n, &err);
+		return;
+	}
+	if (!account_open(q->store, &facts, &account, &err)) {
+		if (err.kind == ERR_NOT_FOUND) /* of a file, not of the account */
+			err.kind = ERR_IO;
+		group_failed(q, jobs, n, &err);
+		return;
+	}
+	struct new_message *m = arena_array(a, n, sizeof *m);
+	for (size_t k = 0; k < n; k++)
+		message_of(&m[k], jobs[k], a);
+	bool ok = mailbox_place(account, jobs[0]->action->mailbox, m, n, false, &err);
+	account_close(account);
+	for (size_t k = 0; k < n; k++) {
+		log_context(STR_NONE, id_str(&jobs[k]->item->id), jobs[k]->action->account);
+		if (ok && m[k].err.kind == ERR_NONE) {
+			log_event(LOG_INFO, "queue.placed", K_STR(mailbox, jobs[k]->action->mailbox),
+				  K_INT(uid, m[k].uid));
+			job_done(q, jobs[k]);
+		} else {
+			struct err *why = ok ? &m[k].err : &err;
+			if (why->kind == ERR_NOT_FOUND)
+				why->kind = ERR_IO;
+			job_failed(q, jobs[k], why);
+		}
+	}
+	log_context_clear();
+}
+
+/* Groups keep the order in which their first job came. */
+static void jobs_place(struct queue *q, struct job **jobs, size_t n)
+{
+	for (size_t first = 0; first < n;) {
+		struct job *group[JOBS_AT_ONCE];
+		size_t group_n = 0, rest = first;
+		const struct action *lead = jobs[first]->action;
+		for (size_t k = first; k < n; k++) {
+			const struct action *a = jobs[k]->action;
+			if (a->kind == lead->kind && str_eq(a->account, lead->account) &&
+			    str_eq(a->mailbox, lead->mailbox))
+				group[group_n++] = jobs[k];
+			else
+				jobs[rest++] = jobs[k];
+		}
+		/* The others moved to the front: put them behind what is done. */
+		memmove(jobs + first + group_n, jobs + first, (rest - first) * sizeof *jobs);
+		group_place(q, group, group_n);
+		first += group_n;
+	}
+}
+
+void *placer_main(void *arg)
+{
+	struct placer *p = arg;
+	struct queue *q = p->q;
+	lock_take(&q->lock);
+	while (!q->stopping) {
+		struct job *jobs[JOBS_AT_ONCE];
+		size_t n = jobs_take(q, p, jobs);
+		if (!n) {
+			cond_wait(&p->work, &q->lock);
+			continue;
+		}
+		lock_drop(&q->lock);
+		jobs_place(q, jobs, n);
+		lock_take(&q->lock);
+	}
+	lock_drop(&q->lock);
+	return NULL;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * The planner: reads accepted records in batches, plans each message, commits all plans of the
+ * batch with one sync, then hands out the jobs.
+ *
+ * A plan is in the journal before any effect, and a message is in its source's list from the
+ * moment it was read: so at every instant either the source's watermark is below it or its
+ * effects are settled.
+ */
+#include "queue/queue_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct batch {
+	struct queue *q;
+	struct source *source;
+	struct item *items[BATCH_ITEMS];
+	size_t n, bytes;
+};
+
+static bool side_open(struct batch *b, struct item *i, const char *name, struct err *err)
+{
+	struct stat st;
+	if (!journal_reader_side(b->source->reader, name, &i->side_fd, err))
+		return false;
+	if (fstat(i->side_fd, &st) != 0)
+		return err_sys(err, "cannot read a side file");
+	i->side_bytes = (uint64_t)st.st_size;
+	return true;
+}
+
+static bool read_record(void *ctx, const struct journal_record *r, struct err *err)
+{
+	struct batch *b = ctx;
+	struct queue *q = b->q;
+	struct item *i = item_new(q);
+	struct err bad = {0};
+	(void)err;
+	i->source = b->source;
+	i->source_seq = r->seq;
+	i->bytes = r->content.n + 1024;
+	struct str copy = arena_str(i->arena, r->content);
+	bool ok = r->type == JOURNAL_MESSAGE &&
+		  message_record_split(copy, i->arena, &i->envelope, &i->content, &bad);
+	if (ok) {
+		i->id = i->envelope.id;
+		ok = !r->side || side_open(b, i, r->side, &bad);
+	}
+	/* A damaged record is passed over: its journal keeps the segment aside (journal.damage). */
+	lock_take(&q->lock);
+	b->source->read = r->seq;
+	if (ok) {
+		*b->source->tail = i;
+		b->source->tail = &i->next_in_source;
+	}
+	lock_drop(&q->lock);
+	if (!ok) {
+		log_event(LOG_ERROR, "queue.record.damaged", K_STR(journal, b->source->name),
+			  K_INT(seq, r->seq), K_CSTR(cause, bad.cause));
+		arena_free(i->arena);
+		return true;
+	}
+	item_enter(q, i, 0);
+	b->items[b->n++] = i;
+	b->bytes += i->bytes;
+	return b->n < BATCH_ITEMS && b->bytes < BATCH_BYTES;
+}
+
+/* The plan of an earlier life, if there is one. */
+static bool plan_recovered(struct queue *q, struct item *i)
+{
+	struct recovered *r = map_get(q->plans, id_str(&i->id));
+	if (!r || r->claimed || r->plan.source_seq != i->source_seq ||
+	    !str_eq(r->plan.source, i->source->name))
+		return false;
+	LOCK_SCOPED(&q->lock);
+	i->plan = r->plan;
+	i->plan_floor = r->seq;
+	i->recovered = true;
+	r->claimed = true;
+	return true;
+}
+
+struct commit {
+	struct lock lock;
+	struct cond cond;
+	size_t left;
+	bool failed;
+};
+
+static void plan_committed(void *ctx, uint64_t seq, const struct err *err)
+{
+	(void)seq;
+	struct commit *c = ctx;
+	LOCK_SCOPED(&c->lock);
+	c->failed |= err != NULL;
+	if (--c->left == 0)
+		cond_signal(&c->cond);
+}
+
+static bool plan_append(struct queue *q, struct item *i, struct commit *c, struct err *err)
+{
+	BUF_SCOPED b = {0};
+	i->plan.id = i->id;
+	i->plan.source = i->source->name;
+	i->plan.source_seq = i->source_seq;
+	plan_encode(&b, &i->plan);
+	/* A floor below the number it gets, known to checkpoints before the record can be durable. */
+	uint64_t floor = journal_committed(q->journal) + 1;
+	lock_take(&q->lock);
+	i->plan_floor = floor;
+	lock_drop(&q->lock);
+	/* b goes before the record is written: journal copies up to 64 KiB, larger ones are waited for. */
+	struct iovec part = {b.p, b.n};
+	if (b.n > 32 * 1024)
+		return journal_append_wait(q->journal, JOURNAL_PLAN, &part, 1, NULL, err);
+	lock_take(&c->lock);
+	c->left++;
+	lock_drop(&c->lock);
+	if (journal_append(q->journal, JOURNAL_PLAN, &part, 1, plan_committed, c, NULL, err))
+		return true;
+	lock_take(&c->lock);
+	c->left--;
+	lock_drop(&c->lock);
+	return false;
+}
+
+static void put_off(struct queue *q, struct item *i, const struct err *err)
+{
+	log_context(STR_NONE, id_str(&i->id), STR_NONE);
+	log_err(LOG_WARN, "queue.plan.put_off", err);
+	log_context_clear();
+	LOCK_SCOPED(&q->lock);
+	i->plan_floor = 0;
+	i->not_before_us = clock_mono_us() + 1000000;
+	q->unplanned_n++;
+	struct item **at = &q->unplanned;
+	while (*at)
+		at = &(*at)->next_unplanned;
+	i->next_unplanned = NULL;
+	*at = i;
+}
+
+/* Plans, commits, dispatches. Items that cannot be planned now are kept for later. */
+static void batch_plan(struct queue *q, struct item **items, size_t n)
+{
+	struct commit c = {.left = 0};
+	struct item *ready[BATCH_ITEMS];
+	size_t ready_n = 0;
+	lock_init(&c.lock, LOCK_LEAF);
+	cond_init(&c.cond);
+	for (size_t k = 0; k < n; k++) {
+		struct item *i = items[k];
+		struct err err = {0};
+		log_context(STR_NONE, id_str(&i->id), STR_NONE);
+		if (plan_recovered(q, i) || (plan_make(q, i, &err) && plan_append(q, i, &c, &err)))
+			ready[ready_n++] = i;
+		else
+			put_off(q, i, &err);
+	}
+	log_context_clear();
+	lock_take(&c.lock);
+	while (c.left)
+		cond_wait(&c.cond, &c.lock);
+	lock_drop(&c.lock);
+	cond_fini(&c.cond);
+	lock_fini(&c.lock);
+	for (size_t k = 0; k < ready_n; k++) {
+		struct err err = {0};
+		if (c.failed && !ready[k]->recovered) {
+			err_set(&err, ERR_IO, "the journal could not be written");
+			put_off(q, ready[k], &err);
+		} else {
+			item_dispatch(q, ready[k]);
+		}
+	}
+	LOCK_SCOPED(&q->lock);
+	q->counts.planned += c.failed ? 0 : ready_n;
+}
+
+static size_t take_unplanned(struct queue *q, struct item **out)
+{
+	size_t n = 0;
+	int64_t now = clock_mono_us();
+	while (q->unplanned && n < BATCH_ITEMS && q->unplanned->not_before_us <= now) {
+		out[n++] = q->unplanned;
+		q->unplanned = q->unplanned->next_unplanned;
+		q->unplanned_n--;
+	}
+	return n;
+}
+
+static struct source *source_with_work(struct queue *q)
+{
+	for (struct source *s = q->sources; s; s = s->next) {
+		if (s->accepted > s->read)
+			return s;
+	}
+	return NULL;
+}
+
+static bool full(const struct queue *q)
+{
+	return q->items_n >= ITEMS_MAX || q->items_bytes >= ITEM_BYTES_MAX;
+}
+
+static void read_batch(struct queue *q, struct source *s, uint64_t to)
+{
+	struct batch b = {.q = q, .source = s};
+	struct err err = {0};
+	bool ok = journal_reader_each(s->reader, s->read + 1, to, read_record, &b, &err);
+	if (!ok)
+		log_err(LOG_ERROR, "queue.source.unreadable", &err);
+	if (b.n)
+		batch_plan(q, b.items, b.n);
+	LOCK_SCOPED(&q->lock);
+	if (ok && !b.n && s->read < to)
+		s->read = to; /* voided numbers and damage: nothing there */
+	q->changes++;
+	if (!ok) /* wait for the next tick */
+		cond_wait_until(&q->work, &q->lock, clock_mono_us() + 1000000);
+}
+
+void *planner_main(void *arg)
+{
+	struct queue *q = arg;
+	struct item *again[BATCH_ITEMS];
+	lock_take(&q->lock);
+	while (!q->stopping) {
+		size_t n = take_unplanned(q, again);
+		struct source *s = full(q) ? NULL : source_with_work(q);
+		uint64_t to = s ? s->accepted : 0;
+		if (!n && !s) {
+			if (full(q))
+				cond_wait_until(&q->room, &q->lock, clock_mono_us() + 1000000);
+			else
+				cond_wait(&q->work, &q->lock);
+			continue;
+		}
+		lock_drop(&q->lock);
+		if (n)
+			batch_plan(q, again, n);
+		if (s)
+			read_batch(q, s, to);
+		lock_take(&q->lock);
+	}
+	lock_drop(&q->lock);
+	return NULL;
+}

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * Opening, recovery, checkpoints.
+ *
+ * Recovery (DESIGN 3): the own journal gives the plans and what has ended. The store looks at each
+ * DONE. Then the sources are read from their watermark: a record with a plan goes on with the
+ * actions that have not ended (the store adopts a file that is there already), one without is
+ * planned. So nothing is done twice and nothing is forgotten.
+ */
+#include "queue/queue_int.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- items ------------------------------------------------------------------------------ */
+
+struct item *item_new(struct queue *q)
+{
+	(void)q;
+	struct arena *a = arena_new();
+	struct item *i = arena_new_of(a, struct item);
+	i->arena = a;
+	i->side_fd = -1;
+	i->envelope.received_us = clock_wall_us(); /* until there is a real one */
+	return i;
+}
+
+static void item_free(struct item *i)
+{
+	fd_close(&i->side_fd);
+	arena_free(i->arena);
+}
+
+void item_enter(struct queue *q, struct item *i, uint64_t plan_floor)
+{
+	LOCK_SCOPED(&q->lock);
+	i->plan_floor = plan_floor;
+	i->next = q->items;
+	i->prev = &q->items;
+	if (q->items)
+		q->items->prev = &i->next;
+	q->items = i;
+	q->items_n++;
+	q->items_bytes += i->bytes;
+}
+
+static void item_leave(struct queue *q, struct item *i)
+{
+	lock_held(&q->lock);
+	*i->prev = i->next;
+	if (i->next)
+		i->next->prev = i->prev;
+	q->items_n--;
+	q->items_bytes -= i->bytes;
+	struct source *s = i->source;
+	for (struct item **at = s ? &s->first : NULL; at && *at; at = &(*at)->next_in_source) {
+		if (*at != i)
+			continue;
+		*at = i->next_in_source;
+		if (!*at)
+			s->tail = at;
+		break;
+	}
+	if (i->deferred)
+		i->deferred->busy = false;
+	cond_broadcast(&q->room);
+	if (!q->items)
+		cond_broadcast(&q->idle);
+}
+
+static void ended_key(char out[ID_LEN + 4], const struct id *id, uint32_t action)
+{
+	memcpy(out, id->c, ID_LEN);
+	memcpy(out + ID_LEN, &action, 4);
+}
+
+bool was_ended(struct queue *q, const struct id *id, uint32_t action)
+{
+	char key[ID_LEN + 4];
+	ended_key(key, id, action);
+	return q->ended && map_get(q->ended, (struct str){key, sizeof key}) != NULL;
+}
+
+void job_add(struct queue *q, struct job *j)
+{
+	struct placer *p = &q->placers[str_hash(j->action->account) % PLACERS];
+	LOCK_SCOPED(&q->lock);
+	j->next = NULL;
+	if (!p->first)
+		p->tail = &p->first;
+	*p->tail = j;
+	p->tail = &j->next;
+	cond_signal(&p->work);
+}
+
+void item_dispatch(struct queue *q, struct item *i)
+{
+	size_t n = i->plan.n, open = 0;
+	enum job_state *states = arena_array(i->arena, n ? n : 1, sizeof *states);
+	for (size_t k = 0; k < n; k++) {
+		/* A deferred action ended in the journal and goes on from its file. */
+		bool over = !i->deferred && was_ended(q, &i->id, i->plan.actions[k].number);
+		states[k] = over ? JOB_ENDED : JOB_OPEN;
+		open += !over;
+	}
+	lock_take(&q->lock);
+	i->states = states;
+	i->open = open;
+	if (!open) {
+		item_leave(q, i);
+		q->changes++;
+	}
+	lock_drop(&q->lock);
+	if (!open) {
+		item_free(i);
+		return;
+	}
+	/* The item may end and go while we are here: jobs are made before the first is handed out. */
+	struct job **jobs = mem_alloc(open * sizeof(struct job *));
+	size_t jobs_n = 0;
+	for (size_t k = 0; k < n; k++) {
+		if (states[k] == JOB_ENDED)
+			continue;
+		struct job *j = mem_zalloc(sizeof *j);
+		j->item = i;
+		j->action = &i->plan.actions[k];
+		jobs[jobs_n++] = j;
+	}
+	for (size_t k = 0; k < jobs_n; k++)
+		job_add(q, jobs[k]);
+	free(jobs);
+}
+
+void action_ended(struct queue *q, struct item *i, const struct action *a)
+{
+	lock_take(&q->lock);
+	enum job_state *s = &i->states[a - i->plan.actions];
+	bool last = *s == JOB_OPEN && --i->open == 0;
+	*s = JOB_ENDED;
+	q->changes++;
+	if (last)
+		item_leave(q, i);
+	lock_drop(&q->lock);
+	if (last)
+		item_free(i);
+}
+
+bool outcome_write(struct queue *q, const struct item *i, const struct action *a, enum ended how,
+		   bool wait, struct err *err)
+{
+	BUF_SCOPED b = {0};
+	ended_encode(&b, &(struct ended_record){i->id, a->number, how});
+	struct iovec part = {b.p, b.n};
+	return wait ? journal_append_wait(q->journal, JOURNAL_OUTCOME, &part, 1, NULL, err)
+		    : journal_append_lazy(q->journal, JOURNAL_OUTCOME, &part, 1, NULL, err);
+}
+
+/* ---- sources ---------------------------------------------------------------------------- */
+
+struct source *source_find(struct queue *q, struct str name)
+{
+	for (struct source *s = q->sources; s; s = s->next) {
+		if (str_eq(s->name, name))
+			return s;
+	}
+	return NULL;
+}
+
+/* Watermarks of the sources in our last checkpoint: le_str name, u64 seq, ... */
+static uint64_t watermark_of(struct str extra, struct str name)
+{
+	struct scan s = scan_of(extra);
+	struct str n;
+	uint64_t seq;
+	while (scan_le_str(&s, 255, &n) && scan_le64(&s, &seq)) {
+		if (str_eq(n, name))
+			return seq;
+	}
+	return 1;
+}
+
+bool queue_source_add(struct queue *q, const char *name, int dirfd, struct err *err)
+{
+	if (source_find(q, str_of(name)))
+		return true;
+	struct journal_reader *r;
+	uint64_t owner, last, p;
+	if (!journal_reader_open(dirfd, name, &r, err))
+		return false;
+	if (!journal_reader_bounds(r, &owner, &last, err)) {
+		journal_reader_close(r);
+		return false;
+	}
+	uint64_t ours = watermark_of(journal_last_checkpoint(q->journal, &p), str_of(name));
+	LOCK_SCOPED(&q->lock);
+	struct source *s = arena_new_of(q->arena, struct source);
+	s->name = arena_str(q->arena, str_of(name));
+	s->reader = r;
+	s->read = (ours > owner ? ours : owner) - 1;
+	s->told = owner;
+	s->accepted = s->recovered_to = last > s->read ? last : s->read;
+	s->tail = &s->first;
+	s->next = q->sources;
+	q->sources = s;
+	cond_signal(&q->work);
+	return true;
+}
+
+void queue_accepted(struct queue *q, struct str source, uint64_t seq)
+{
+	LOCK_SCOPED(&q->lock);
+	struct source *s = source_find(q, source);
+	if (s && seq > s->accepted) {
+		s->accepted = seq;
+		cond_signal(&q->work);
+	}
+}
+
+/* ---- checkpoints ------------------------------------------------------------------------ */
+
+static uint64_t source_open_from(const struct source *s)
+{
+	return s->first ? s->first->source_seq : s->read + 1;
+}
+
+/* What may be forgotten once all that was placed until now is on disk. */
+static uint64_t checkpoint_bounds(struct queue *q, struct buf *extra)
+{
+	uint64_t keep = 0;
+	for (struct source *s = q->sources; s; s = s->next) {
+		buf_le_str(extra, s->name);
+		buf_le64(extra, source_open_from(s));
+	}
+	for (struct item *i = q->items; i; i = i->next) {
+		if (i->plan_floor && (!keep || i->plan_floor < keep))
+			keep = i->plan_floor;
+	}
+	for (struct recovered *r = q->recovered; r; r = r->next) {
+		if (!r->claimed && (!keep || r->seq < keep))
+			keep = r->seq;
+	}
+	return keep;
+}
+
+bool queue_checkpoint(struct queue *q, struct err *err)
+{
+	BUF_SCOPED extra = {0};
+	BUF_SCOPED names = {0};
+	/* One at a time: whoever waits here profits from the one under way only if it began later. */
+	lock_take(&q->lock);
+	while (q->checkpointing)
+		cond_wait(&q->idle, &q->lock);
+	q->checkpointing = true;
+	uint64_t changes = q->changes;
+	/* Noted before the syncfs inside: all that counts as ended here is in the page cache now. */
+	uint64_t keep = checkpoint_bounds(q, &extra);
+	lock_drop(&q->lock);
+	spool_sweep_begin(q, &names);
+	bool ok = store_checkpoint(q->store, keep, buf_str(&extra), err);
+	if (ok) {
+		spool_sweep(q, buf_str(&names));
+		struct scan s = scan_of(buf_str(&extra));
+		struct str name;
+		uint64_t seq;
+		while (scan_le_str(&s, 255, &name) && scan_le64(&s, &seq))
+			q->o.services.settled(q->o.services.ctx, name, seq);
+	}
+	LOCK_SCOPED(&q->lock);
+	if (ok)
+		q->checkpointed = changes;
+	q->checkpointing = false;
+	q->checkpoint_us = clock_mono_us();
+	cond_broadcast(&q->idle);
+	return ok;
+}
+
+bool queue_settle(struct queue *q, struct err *err)
+{
+	return queue_checkpoint(q, err);
+}
+
+static int pressure_now(struct queue *q)
+{
+	unsigned fill = journal_fill(q->journal);
+	return fill > 90 ? 2 : fill > 60 ? 1 : 0;
+}
+
+void queue_tick(struct queue *q)
+{
+	lock_take(&q->lock);
+	bool due = q->started && q->changes != q->checkpointed && !q->checkpointing;
+	int level = q->pressure;
+	lock_drop(&q->lock);
+	struct err err = {0};
+	if (due && !queue_checkpoint(q, &err))
+		log_err(LOG_ERROR, "queue.checkpoint.failed", &err);
+	int now = pressure_now(q);
+	if (now != level) {
+		lock_take(&q->lock);
+		q->pressure = now;
+		lock_drop(&q->lock);
+		q->o.services.pressure(q->o.services.ctx, now);
+	}
+	spool_retry_due(q);
+	/* Planning that waits for auth, jobs that wait for the disk. */
+	lock_take(&q->lock);
+	cond_broadcast(&q->work);
+	for (int i = 0; i < PLACERS; i++)
+		cond_signal(&q->placers[i].work);
+	lock_drop(&q->lock);
+}
+
+void queue_counts(struct queue *q, struct queue_counts *out)
+{
+	LOCK_SCOPED(&q->lock);
+	*out = q->counts;
+	out->waiting = q->items_n;
+	out->waiting_bytes = q->items_bytes;
+	out->deferred = 0;
+	for (struct deferred *d = q->deferred; d; d = d->next)
+		out->deferred++;
+}
+
+/* ---- opening and recovery --------------------------------------------------------------- */
+
+struct kept_done { /* DONE records, for the store once it is open */
+	struct kept_done *next;
+	uint64_t seq;
+	struct str record;
+};
+struct replay {
+	struct queue *q;
+	struct kept_done *done, **tail;
+};
+
+void note_ended(struct queue *q, const struct id *id, uint32_t action)
+{
+	char key[ID_LEN + 4];
+	ended_key(key, id, action);
+	map_put(q->ended, (struct str){key, sizeof key}, q);
+}
+
+static bool replay_plan(struct queue *q, const struct journal_record *r, struct err *err)
+{
+	struct recovered *v = arena_new_of(q->arena, struct recovered);
+	if (!plan_decode(arena_str(q->arena, r->content), q->arena, &v->plan, err)) {
+		log_err(LOG_ERROR, "queue.plan.damaged", err);
+		err_clear(err);
+		return true;
+	}
+	v->seq = r->seq;
+	v->next = q->recovered;
+	q->recovered = v;
+	if (v->plan.source.n)
+		map_put(q->plans, id_str(&v->plan.id), v);
+	return true;
+}
+
+static bool replay_record(void *ctx, const struct journal_record *r, struct err *err)
+{
+	struct replay *p = ctx;
+	struct queue *q = p->q;
+	struct ended_record ended;
+	struct id id;
+	uint32_t action;
+	if (r->type == JOURNAL_PLAN)
+		return replay_plan(q, r, err);
+	if (r->type == JOURNAL_OUTCOME && ended_decode(r->content, &ended)) {
+		/* A deferred action lives on in its file, a retried one ended by its DONE. */
+		note_ended(q, &ended.id, ended.action);
+	} else if (r->type == JOURNAL_DONE && store_done_key(r->content, &id, &action)) {
+		note_ended(q, &id, action);
+		struct kept_done *k = arena_new_of(q->arena, struct kept_done);
+		k->seq = r->seq;
+		k->record = arena_str(q->arena, r->content);
+		*p->tail = k;
+		p->tail = &k->next;
+	}
+	return true;
+}
+
+static bool found_content(void *ctx, const struct journal_record *r, struct err *err)
+{
+	(void)err;
+	struct item *i = ctx;
+	i->content = arena_str(i->arena, r->content);
+	i->side_fd = -1;
+	i->source_seq = r->side ? 1 : 0;
+	if (r->side)
+		i->plan.source = arena_str(i->arena, str_of(r->side));
+	return false;
+}
+
+static bool append_file(struct buf *out, int fd, struct err *err)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0)
+		return err_sys(err, "cannot read a side file");
+	char *p = buf_room(out, (size_t)st.st_size);
+	if (!file_pread_all(fd, p, (size_t)st.st_size, 0, err))
+		return false;
+	out->n += (size_t)st.st_size;
+	return true;
+}
+
+/* The bytes that a DONE's file must have: only asked for after power loss. */
+static bool content_of(void *ctx, struct id id, uint32_t number, struct buf *out, struct err *err)
+{
+	struct queue *q = ctx;
+	for (struct recovered *r = q->recovered; r; r = r->next) {
+		const struct plan *p = &r->plan;
+		if (memcmp(p->id.c, id.c, ID_LEN))
+			continue;
+		for (size_t k = 0; k < p->n; k++) {
+			const struct action *a = &p->actions[k];
+			if (a->number != number)
+				continue;
+			ARENA_SCOPED tmp = arena_new();
+			struct item i = {.arena = tmp, .side_fd = -1};
+			struct source *s = source_find(q, p->source);
+			if (a->generated.n) {
+				copy_head(out, &i, a);
+				buf_add(out, a->generated);
+				return true;
+			}
+			if (!s || !journal_reader_each(s->reader, p->source_seq, p->source_seq,
+						       found_content, &i, err))
+				return err->kind != ERR_NONE
+					       ? false
+					       : err_set(err, ERR_NOT_FOUND, "its journal is gone");
+			if (!i.content.p)
+				return err_set(err, ERR_NOT_FOUND, "its record is gone");
+			struct str body;
+			if (!message_record_split(i.content, tmp, &i.envelope, &body, err))
+				return false;
+			copy_head(out, &i, a);
+			buf_add(out, body);
+			FD_SCOPED side = -1;
+			return !i.source_seq ||
+			       (journal_reader_side(s->reader, arena_cstr(tmp, i.plan.source), &side,
+						    err) &&
+				append_file(out, side, err));
+		}
+	}
+	return spool_content(q, &id, number, out, err);
+}
+
+/* Plans whose whole content is in the plan: bounces, notices. */
+static void recover_generated(struct queue *q)
+{
+	for (struct recovered *r = q->recovered; r; r = r->next) {
+		if (r->plan.source.n)
+			continue;
+		struct item *i = item_new(q);
+		i->id = r->plan.id;
+		i->plan = r->plan;
+		r->claimed = true;
+		item_enter(q, i, r->seq);
+		item_dispatch(q, i);
+	}
+}
+
+static struct replay *replay_of(struct queue *q)
+{
+	struct replay *p = arena_new_of(q->arena, struct replay);
+	p->q = q;
+	p->tail = &p->done;
+	return p;
+}
+
+bool queue_open(const struct queue_options *o, struct queue **out, struct err *err)
+{
+	struct queue *q = mem_new(struct queue);
+	lock_init(&q->lock, LOCK_QUEUE);
+	cond_init(&q->work);
+	cond_init(&q->room);
+	cond_init(&q->idle);
+	for (int i = 0; i < PLACERS; i++) {
+		q->placers[i].q = q;
+		cond_init(&q->placers[i].work);
+	}
+	q->arena = arena_new();
+	q->o = *o;
+	q->o.hostname = arena_str(q->arena, o->hostname);
+	q->o.postmaster = arena_str(q->arena, o->postmaster);
+	q->o.expire_s = o->expire_s ? o->expire_s : 5 * 24 * 3600;
+	q->o.retry_s = o->retry_s ? o->retry_s : 300;
+	q->deferred_fd = q->done_fd = q->tmp_fd = -1;
+	q->plans = map_new();
+	q->ended = map_new();
+	struct replay *p = replay_of(q);
+	q->replay = p;
+	if (!spool_open(q, err) || !journal_open(&o->journal, replay_record, p, &q->journal, err)) {
+		queue_free(q);
+		return false;
+	}
+	*out = q;
+	return true;
+}
+
+bool queue_recover(struct queue *q, struct err *err)
+{
+	struct replay *p = q->replay;
+	if (!q->o.store_open(q->o.services.ctx, q->journal, &q->store, err))
+		return false;
+	for (struct kept_done *k = p->done; k; k = k->next) {
+		if (!store_replay(q->store, k->seq, false, k->record, content_of, q, err))
+			return false;
+	}
+	return spool_load(q, err);
+}
+
+bool queue_start(struct queue *q, struct err *err)
+{
+	if (!journal_start(q->journal, err))
+		return false;
+	recover_generated(q);
+	lock_take(&q->lock);
+	q->started = true;
+	q->changes++; /* a first checkpoint: what was recovered is settled */
+	lock_drop(&q->lock);
+	int e = pthread_create(&q->planner, NULL, planner_main, q);
+	for (int i = 0; !e && i < PLACERS; i++)
+		e = pthread_create(&q->placers[i].thread, NULL, placer_main, &q->placers[i]);
+	if (e) {
+		errno = e;
+		return err_sys(err, "cannot start the queue's threads");
+	}
+	return true;
+}
+
+struct journal *queue_journal(struct queue *q)
+{
+	return q->journal;
+}
+
+void queue_stop(struct queue *q)
+{
+	lock_take(&q->lock);
+	if (!q->started || q->stopping) {
+		lock_drop(&q->lock);
+		return;
+	}
+	q->stopping = true;
+	cond_broadcast(&q->work);
+	cond_broadcast(&q->room);
+	for (int i = 0; i < PLACERS; i++)
+		cond_broadcast(&q->placers[i].work);
+	lock_drop(&q->lock);
+	pthread_join(q->planner, NULL);
+	for (int i = 0; i < PLACERS; i++)
+		pthread_join(q->placers[i].thread, NULL);
+	struct err err = {0};
+	if (!queue_checkpoint(q, &err))
+		log_err(LOG_ERROR, "queue.checkpoint.failed", &err);
+}
+
+void queue_free(struct queue *q)
+{
+	if (!q)
+		return;
+	queue_stop(q);
+	while (q->items) {
+		struct item *i = q->items;
+		lock_take(&q->lock);
+		item_leave(q, i);
+		lock_drop(&q->lock);
+		item_free(i);
+	}
+	for (int k = 0; k < PLACERS; k++) {
+		while (q->placers[k].first) {
+			struct job *j = q->placers[k].first;
+			q->placers[k].first = j->next;
+			free(j);
+		}
+		cond_fini(&q->placers[k].work);
+	}
+	while (q->deferred) {
+		struct deferred *d = q->deferred;
+		q->deferred = d->next;
+		deferred_free(d);
+	}
+	for (struct source *s = q->sources; s; s = s->next)
+		journal_reader_close(s->reader);
+	journal_close(q->journal);
+	map_free(q->plans);
+	map_free(q->ended);
+	fd_close(&q->deferred_fd);
+	fd_close(&q->done_fd);
+	fd_close(&q->tmp_fd);
+	cond_fini(&q->work);
+	cond_fini(&q->room);
+	cond_fini(&q->idle);
+	lock_fini(&q->lock);
+	arena_free(q->arena);
+	free(q);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * queue/queue_int.h: what the files of queue/ share.
+ *
+ *   queue.c    opening, recovery, checkpoints, stop
+ *   planner.c  from accepted records to committed plans
+ *   placer.c   from plans to mailboxes; what happens when that fails
+ *   plan.c     which actions a message needs: aliases, loops, bounces
+ *   report.c   bounces and delivery notices
+ *   spool.c    spool/deferred: what could not be placed now
+ *   control.c  pabal queue
+ *
+ * Life of a message here: an item is made when its record is read; its plan is committed; each
+ * action is a job for the placer that its account hashes to; when the last action has ended, the
+ * item goes and the source's watermark may pass its record.
+ */
+#pragma once
+#include "base/lock.h"
+#include "base/map.h"
+#include "queue/queue.h"
+#include "queue/record.h"
+
+enum {
+	PLACERS = 2,
+	BATCH_ITEMS = 64,
+	BATCH_BYTES = 8 * 1024 * 1024,
+	ITEMS_MAX = 4000,
+	ITEM_BYTES_MAX = 128 * 1024 * 1024
+};
+
+struct source {
+	struct source *next;
+	struct str name;
+	struct journal_reader *reader;
+	/* guarded by queue.lock */
+	uint64_t accepted;          /* told by the owner */
+	uint64_t read;              /* highest number looked at (planner only, but checkpoints read it) */
+	uint64_t told;              /* settled, as told to the owner */
+	uint64_t recovered_to;      /* records up to here may have plans of an earlier life */
+	struct item *first, **tail; /* items from here, in order of seq */
+};
+
+enum job_state { JOB_OPEN, JOB_ENDED };
+
+struct item {
+	struct item *next_in_source;
+	struct item *next, **prev; /* list of all */
+	struct item *next_unplanned;
+	struct arena *arena; /* holds the item and all below */
+	struct id id;
+	struct source *source; /* NULL: generated, or from the spool */
+	uint64_t source_seq;
+	uint64_t plan_floor; /* its PLAN's number is not below this; 0: no plan yet */
+	struct envelope envelope;
+	struct str content;
+	int side_fd; /* -1: none; the content's rest */
+	uint64_t side_bytes;
+	size_t bytes; /* memory it costs */
+	struct plan plan;
+	enum job_state *states;    /* one per action; guarded by queue.lock */
+	size_t open;               /* guarded by queue.lock */
+	struct deferred *deferred; /* from the spool */
+	bool recovered;            /* its plan is of an earlier life */
+	int64_t not_before_us;     /* planning failed for now */
+};
+
+struct job {
+	struct job *next;
+	struct item *item;
+	struct action *action;
+	unsigned tries;
+	int64_t not_before_us;
+};
+
+struct placer {
+	struct queue *q;
+	pthread_t thread;
+	struct cond work;
+	struct job *first, **tail; /* guarded by queue.lock */
+};
+
+struct deferred { /* a file in spool/deferred */
+	struct deferred *next;
+	struct id id;
+	uint32_t action;
+	char *account, *sender; /* destination and reverse-path, for lists */
+	enum action_kind kind;
+	uint64_t size;
+	int64_t received_s, next_try_s;
+	unsigned attempts;
+	char *last_error;
+	bool busy; /* an item is at work on it */
+};
+
+struct replay;
+struct queue {
+	struct lock lock;
+	struct cond work, room, idle;
+	struct queue_options o;
+	struct arena *arena; /* queue's life: names, recovered plans */
+	struct journal *journal;
+	struct store *store;
+	int deferred_fd, done_fd, tmp_fd;
+	pthread_t planner;
+	bool started, stopping;
+
+	/* guarded by lock */
+	struct source *sources;
+	struct item *items; /* all */
+	size_t items_n, items_bytes;
+	struct item *unplanned; /* read, to be planned again later (auth is away) */
+	size_t unplanned_n;
+	struct placer placers[PLACERS];
+	struct deferred *deferred;
+	uint64_t changes, checkpointed; /* counts of ended actions; to know when a checkpoint is due */
+	int64_t checkpoint_us;
+	struct queue_counts counts;
+	int pressure;
+	bool checkpointing;
+
+	/* recovery: of an earlier life */
+	struct replay *replay;
+	struct recovered *recovered;
+	struct map *plans; /* id -> struct recovered */
+	struct map *ended; /* id + action -> non-NULL */
+};
+
+struct recovered { /* a PLAN record read at start */
+	struct recovered *next;
+	struct plan plan;
+	uint64_t seq;
+	bool claimed;
+};
+
+/* queue.c */
+struct item *item_new(struct queue *q);
+void item_enter(struct queue *q, struct item *i,
+		uint64_t plan_floor); /* into the list of all; takes the lock */
+/* Jobs for all open actions; the item must have a committed plan. */
+void item_dispatch(struct queue *q, struct item *i);
+/* One action has ended; frees the item with its last. */
+void action_ended(struct queue *q, struct item *i, const struct action *a);
+void job_add(struct queue *q, struct job *j);
+/* What an earlier life says has ended: DONE and OUTCOME records, files in spool/deferred. */
+void note_ended(struct queue *q, const struct id *id, uint32_t action);
+bool was_ended(struct queue *q, const struct id *id, uint32_t action);
+struct source *source_find(struct queue *q, struct str name);
+/* Writes OUTCOME; waits for it when told to. false is logged by the caller. */
+bool outcome_write(struct queue *q, const struct item *i, const struct action *a, enum ended how,
+		   bool wait, struct err *err);
+bool queue_checkpoint(struct queue *q, struct err *err);
+
+/* planner.c, placer.c */
+void *planner_main(void *queue);
+void *placer_main(void *placer);
+
+/* plan.c: fills i->plan. false: auth cannot say just now. */
+bool plan_make(struct queue *q, struct item *i, struct err *err);
+/* Header fields in front of one recipient's copy. */
+void copy_head(struct buf *out, const struct item *i, const struct action *a);
+/* Accounts that a notice to the message's sender goes to; may be none. A bounce for a sender who is
+ * not here goes to postmaster. */
+enum notice_kind { NOTICE_FAILURE, NOTICE_SUCCESS };
+bool notice_targets(struct queue *q, const struct item *i, enum notice_kind kind, struct arena *a,
+		    struct str **out, size_t *out_n, struct err *err);
+
+/* report.c */
+struct failure {
+	uint32_t rcpt_index;
+	struct str address;
+	int outcome; /* enum outcome */
+	struct str diagnostic;
+};
+/* May a notice about this recipient be sent at all? (never for <>; NOTIFY) */
+bool notice_wanted(const struct item *i, uint32_t rcpt_index, unsigned notify_bit);
+struct str notice_write(struct queue *q, const struct item *i, struct arena *a, const struct failure *f,
+			size_t n);
+/* Plans a bounce for an action that failed after planning, durable before it returns. */
+bool bounce_late(struct queue *q, struct item *i, const struct action *a, int outcome,
+		 struct str diagnostic, struct err *err);
+/* A delivery notice where the sender asked for one (NOTIFY=SUCCESS). */
+bool success_late(struct queue *q, struct item *i, const struct action *a, struct err *err);
+
+/* spool.c */
+bool spool_open(struct queue *q, struct err *err);
+bool spool_load(struct queue *q, struct err *err);
+bool spool_defer(struct queue *q, struct item *i, const struct action *a, const struct err *why,
+		 struct err *err);
+/* Content of a deferred or done file, for a cold start. */
+bool spool_content(struct queue *q, const struct id *id, uint32_t action, struct buf *out,
+		   struct err *err);
+/* An item with one open action from the file. */
+bool spool_item(struct queue *q, struct deferred *d, struct item **out, struct err *err);
+void spool_finished(struct queue *q,
+		    struct deferred *d); /* to done/, forgotten after the next checkpoint */
+/* Names in done/ now, so that they can be removed after a checkpoint. */
+void spool_sweep_begin(struct queue *q, struct buf *names);
+void spool_sweep(struct queue *q, struct str names);
+void spool_retry_due(struct queue *q);
+void deferred_free(struct deferred *d);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * Bounces and delivery notices (RFC 3461, 3464). Those for failures known while planning are part
+ * of the message's plan; later ones get a plan of their own, with the whole notice in it, under the
+ * message's id and the action's number + ACTION_LATE: written twice after a crash, the second
+ * placing finds the first.
+ */
+#include "queue/queue_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "mail/dsn.h"
+
+#include <string.h>
+
+bool notice_wanted(const struct item *i, uint32_t rcpt_index, unsigned notify_bit)
+{
+	if (address_is_null(i->envelope.reverse_path) || rcpt_index >= i->envelope.rcpt_n)
+		return false; /* never a bounce to a bounce (RFC 5321 6.1) */
+	unsigned notify = i->envelope.rcpt[rcpt_index].notify;
+	return notify == NOTIFY_UNSET ? notify_bit == NOTIFY_FAILURE : (notify & notify_bit) != 0;
+}
+
+static struct str write_dsn(struct queue *q, const struct item *i, struct arena *a,
+			    const struct dsn_recipient *r, size_t n)
+{
+	struct str domain = q->o.hostname;
+	struct dsn d = {
+		.envelope = &i->envelope,
+		.rcpt = r,
+		.rcpt_n = n,
+		.reporting_mta = q->o.hostname,
+		.from_domain = domain,
+		.postmaster = q->o.postmaster,
+		.now_unix = clock_wall_s(),
+		.content = i->content,
+		.content_max = 64 * 1024,
+	};
+	BUF_SCOPED b = {0};
+	bool smtputf8;
+	dsn_write(&b, &d, &smtputf8);
+	return arena_str(a, buf_str(&b));
+}
+
+struct str notice_write(struct queue *q, const struct item *i, struct arena *a, const struct failure *f,
+			size_t n)
+{
+	struct dsn_recipient *r = arena_array(a, n, sizeof *r);
+	for (size_t k = 0; k < n; k++) {
+		r[k] = (struct dsn_recipient){
+			.rcpt = &i->envelope.rcpt[f[k].rcpt_index],
+			.action = DSN_FAILED,
+			.outcome = (enum outcome)f[k].outcome,
+			.diagnostic = f[k].diagnostic,
+			.final_recipient = f[k].address,
+		};
+	}
+	return write_dsn(q, i, a, r, n);
+}
+
+/* A plan of its own: durable when this returns; then its placing begins. */
+static bool late_plan(struct queue *q, struct item *i, const struct action *a, enum notice_kind kind,
+		      struct str notice, struct err *err)
+{
+	struct item *late = item_new(q);
+	struct str *to;
+	size_t n;
+	if (!notice_targets(q, i, kind, late->arena, &to, &n, err)) {
+		arena_free(late->arena);
+		return false;
+	}
+	if (!n) {
+		if (kind == NOTICE_FAILURE)
+			log_event(LOG_ERROR, "queue.bounce.undeliverable",
+				  K_STR(from, i->envelope.reverse_path_text));
+		arena_free(late->arena);
+		return true;
+	}
+	late->id = i->id;
+	late->bytes = notice.n + 1024;
+	late->plan.id = i->id;
+	late->plan.actions = arena_array(late->arena, n, sizeof *late->plan.actions);
+	struct str text = arena_str(late->arena, notice);
+	for (size_t k = 0; k < n; k++) {
+		late->plan.actions[late->plan.n++] = (struct action){
+			.number = ACTION_LATE + a->number * 64 + (uint32_t)k % 64,
+			.kind = ACTION_PLACE,
+			.account = to[k],
+			.rcpt = to[k],
+			.mailbox = STR("INBOX"),
+			.rcpt_index = RCPT_NONE,
+			.generated = text,
+		};
+	}
+	item_enter(q, late, journal_committed(q->journal) + 1);
+	BUF_SCOPED b = {0};
+	plan_encode(&b, &late->plan);
+	bool ok = journal_append_wait(q->journal, JOURNAL_PLAN, &(struct iovec){b.p, b.n}, 1, NULL, err);
+	if (!ok)
+		late->plan.n = 0; /* nothing is to be done: the dispatch ends it */
+	item_dispatch(q, late);
+	return ok;
+}
+
+bool bounce_late(struct queue *q, struct item *i, const struct action *a, int outcome,
+		 struct str diagnostic, struct err *err)
+{
+	if (!notice_wanted(i, a->rcpt_index, NOTIFY_FAILURE))
+		return true;
+	struct failure f = {.rcpt_index = a->rcpt_index,
+			    .address = a->account,
+			    .outcome = outcome,
+			    .diagnostic = diagnostic};
+	ARENA_SCOPED tmp = arena_new();
+	return late_plan(q, i, a, NOTICE_FAILURE, notice_write(q, i, tmp, &f, 1), err);
+}
+
+bool success_late(struct queue *q, struct item *i, const struct action *a, struct err *err)
+{
+	if (!notice_wanted(i, a->rcpt_index, NOTIFY_SUCCESS))
+		return true;
+	ARENA_SCOPED tmp = arena_new();
+	struct dsn_recipient r = {
+		.rcpt = &i->envelope.rcpt[a->rcpt_index],
+		.action = DSN_DELIVERED,
+		.outcome = OUTCOME_DELIVERED,
+		.final_recipient = a->account,
+	};
+	return late_plan(q, i, a, NOTICE_SUCCESS, write_dsn(q, i, tmp, &r, 1), err);
+}
