@@ -37,7 +37,8 @@ enum journal_type {
 	JOURNAL_PLAN,       /* queue: numbered actions for a message */
 	JOURNAL_DONE,       /* queue: an action's outcome */
 	JOURNAL_APPEND,     /* mailbox: DONE with content of an APPEND */
-	JOURNAL_TYPE_LAST = JOURNAL_APPEND,
+	JOURNAL_OUTCOME,    /* queue: an action that ended otherwise than in a mailbox */
+	JOURNAL_TYPE_LAST = JOURNAL_OUTCOME,
 };
 enum { JOURNAL_SIDE_NAME = 40 }; /* with its NUL */
 /* Sequence numbers: 1 is the first record ever. */

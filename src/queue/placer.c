@@ -218,10 +218,10 @@ static void group_place(struct queue *q, struct job **jobs, size_t n)
 static void jobs_place(struct queue *q, struct job **jobs, size_t n)
 {
 	for (size_t first = 0; first < n;) {
-		struct job *group[JOBS_AT_ONCE];
-		size_t group_n = 0, rest = first;
+		struct job *group[JOBS_AT_ONCE] = {jobs[first]};
+		size_t group_n = 1, rest = first;
 		const struct action *lead = jobs[first]->action;
-		for (size_t k = first; k < n; k++) {
+		for (size_t k = first + 1; k < n; k++) {
 			const struct action *a = jobs[k]->action;
 			if (a->kind == lead->kind && str_eq(a->account, lead->account) &&
 			    str_eq(a->mailbox, lead->mailbox))
