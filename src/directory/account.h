@@ -42,8 +42,8 @@ enum account_field {
 
 /* Values for a new account before the caller fills in address and password. */
 void account_init(struct account *out);
-/* The domain must exist (ERR_NOT_FOUND); ERR_EXISTS for a second account or an alias of that
- * name; ERR_SYNTAX for an address that cannot be a mailbox here. */
+/* The domain must exist (ERR_NOT_FOUND); ERR_EXISTS for a second account of that address;
+ * ERR_SYNTAX for an address that cannot be a mailbox here. */
 bool account_add(struct directory *d, const struct account *value, struct err *err) MUST_CHECK;
 /* out->id is 0 when there is none. Subaddresses are not stripped: see directory_resolve. */
 bool account_find(struct directory *d, struct str address, struct arena *a, struct account *out,

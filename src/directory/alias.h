@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /* directory/alias.h: aliases: a source address, or "@domain" for every address of a domain that
- * has no other meaning, and one or more destinations, local or remote. */
+ * has no other meaning, and one or more destinations, local or remote. An alias with the address
+ * of an account redirects its mail; with itself among the destinations it keeps a copy. */
 #pragma once
 #include "directory/directory.h"
 
-enum { ALIAS_DESTINATIONS_MAX = 1000, ALIAS_DEPTH_MAX = 16 };
+enum { ALIAS_DESTINATIONS_MAX = 1000 };
 
 struct alias {
 	struct str source;            /* folded */
@@ -18,7 +19,7 @@ struct alias_list {
 };
 
 /* Adds destinations to the source's; those it has already are kept once. ERR_NOT_FOUND: the
- * source's domain is not hosted. ERR_EXISTS: an account has that address. */
+ * source's domain is not hosted. ERR_LIMIT: more than ALIAS_DESTINATIONS_MAX. */
 bool alias_add(struct directory *d, struct str source, const struct str *destinations, size_t n,
 	       struct err *err) MUST_CHECK;
 /* out->n is 0 when there is none. One level, as written: nothing is expanded (R41). */

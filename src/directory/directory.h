@@ -58,8 +58,9 @@ struct directory_resolution {
 	const struct directory_recipient *v; /* at least one; no duplicates; alias order */
 	size_t n;
 };
-/* Expands address completely: the account itself; else its aliases; else, without the
- * subaddress, account and aliases; else the catch-all "@domain". Bare "postmaster" and
+/* Expands address completely: its alias; else the account; else, without the subaddress, alias
+ * and account; else the catch-all "@domain". An alias that names itself means the account. An
+ * address without domain is one of myorigin. Bare "postmaster" and
  * postmaster@ each hosted domain always reach someone (RFC 5321 4.5.1) as long as any account
  * exists. Addresses at a name of mydestination are looked up at mydomain. Dangling destinations
  * stay in the list as UNKNOWN. Loops end silently; more than the limit of destinations is
@@ -70,6 +71,6 @@ bool directory_resolve(struct directory *d, struct str address, struct arena *a,
 bool directory_is_local_domain(struct directory *d, struct str domain, bool *out, struct err *err) MUST_CHECK;
 
 /* May the account put this address into reverse-path or From: its own, with or without
- * subaddress, and aliases that lead only to it (R79). Fail closed: any doubt is an error. */
+ * subaddress, and aliases that lead only to it (R79; the postmaster fall-back does not count). Fail closed: any doubt is an error. */
 bool directory_may_send_as(struct directory *d, struct str account, struct str sender, bool *out,
 			   struct err *err) MUST_CHECK;
