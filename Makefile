@@ -34,6 +34,10 @@ check:
 	@CC=clang QUIET=1 tools/build.sh build-clang --buildtype=debug
 	@exec $(PYTHON) tests/run.py check --no-deps
 
+# Breaks the lines that are too wide
+format:
+	@exec tools/wrap.py
+
 # FUZZ_SECONDS for each target; what is found is kept in build-fuzz/corpus
 fuzz:
 	@sh tools/deps.sh fuzz
@@ -73,4 +77,4 @@ uninstall:
 clean:
 	rm -rf build build-clang build-asan build-tsan build-fuzz
 
-.PHONY: all run test check fuzz bench deps install uninstall clean
+.PHONY: all run test check format fuzz bench deps install uninstall clean

@@ -10,7 +10,7 @@ build='build-essential pkg-config meson ninja-build python3 libssl-dev libsqlite
 	libcrypt-dev libargon2-dev libidn2-dev libpsl-dev libutf8proc-dev libzstd-dev zlib1g-dev
 	libseccomp-dev libconfuse-dev libcmocka-dev ca-certificates'
 clang='clang llvm libclang-rt-14-dev'
-test="$clang clang-tidy cppcheck shellcheck ccache python3-pytest openssl curl swaks libnet-ssleay-perl
+test="$clang clang-format clang-tidy cppcheck shellcheck ccache python3-pytest openssl curl swaks libnet-ssleay-perl
 	libauthen-sasl-perl isync fetchmail getmail6 mutt e2fsprogs"
 fuzz="$clang ccache"
 bench='postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd'
