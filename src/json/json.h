@@ -64,6 +64,8 @@ void json_value_each(const struct json_value *object,
 bool json_value_str(const struct json_value *v, struct str *out); /* false: another type */
 bool json_value_int(const struct json_value *v, int64_t *out);
 bool json_value_bool(const struct json_value *v, bool *out);
+/* Indented, with a line end: what --json shows. */
+void json_value_print(const struct json_value *v, struct buf *out);
 /* With a fallback for absent or of another type. */
 struct str json_value_str_or(const struct json_value *v, struct str otherwise);
 int64_t json_value_int_or(const struct json_value *v, int64_t otherwise);

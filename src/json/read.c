@@ -171,3 +171,15 @@ bool json_value_bool_or(const struct json_value *v, bool otherwise)
 	(void)json_value_bool(v, &otherwise);
 	return otherwise;
 }
+
+static int print_part(const char *p, size_t n, void *out)
+{
+	buf_add_bytes(out, p, n);
+	return 0;
+}
+
+void json_value_print(const struct json_value *v, struct buf *out)
+{
+	json_dump_callback(inner(v), print_part, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+	buf_byte(out, '\n');
+}
