@@ -18,7 +18,7 @@ enum mime_encoding {
 };
 enum mime_kind {
 	MIME_LEAF,
-	MIME_MULTIPART, /* children: the parts */
+	MIME_MULTIPART, /* children: the parts; none at all without a boundary parameter */
 	MIME_MESSAGE,   /* message/rfc822 or message/global: one child, the message inside */
 };
 

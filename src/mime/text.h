@@ -24,8 +24,8 @@ struct str utf8_cut(struct str utf8, size_t max);
 void text_of_html(struct buf *out, struct str html);
 
 enum text_scope {
-	TEXT_HEADER = 1,  /* all header fields of the message and of messages inside, decoded */
-	TEXT_BODY = 2,    /* text parts decoded, headers of MIME parts, attachment names */
+	TEXT_HEADER = 1,  /* all header fields of the message, names and decoded bodies */
+	TEXT_BODY = 2,    /* text parts, headers of parts and of messages inside, attachment names */
 };
 enum { TEXT_PART_MAX = 8 << 20 }; /* decoded octets of one part that are looked at */
 
