@@ -21,7 +21,7 @@ struct buf;
 
 enum {
 	PASSWORD_STORED_MAX = 1024,
-	PASSWORD_MAX = 1024, /* of the password itself; longer ones never match, are never hashed */
+	PASSWORD_MAX = 511, /* of the password itself (crypt(3)); longer ones never match, are never hashed */
 };
 
 enum password_check { PASSWORD_MISMATCH, PASSWORD_MATCH, PASSWORD_BAD_HASH };

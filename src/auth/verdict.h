@@ -3,12 +3,16 @@
 /*
  * auth/verdict.h: the engine that decides whether a password is right.
  *
- * Run by auth. A thread per core hashes; submitting never blocks. The queue is bounded, shared fairly
- * among networks, and users that logged in lately go first. Successes are remembered as an HMAC of
- * the password under a key of this process, bound to the stored hash: a changed password is another
- * entry. Failures are counted per account and per network and lock them for a while (R83); the guesser cannot tell
- * a locked account, an unknown one and a wrong password apart, neither by answer nor by time. A network
- * from which the owner has logged in keeps working while strangers lock the account.
+ * Run by auth. A thread per core hashes; submitting never blocks. The queue is bounded and shared
+ * fairly among networks, and owners at a network they are known at go first. Successes are remembered
+ * as an HMAC of the password under a key of this process, bound to the stored hash: a changed password
+ * is another entry.
+ *
+ * Failures are counted per account and per network and lock them for a while (R83); the guesser cannot
+ * tell a locked account, an unknown one and a wrong password apart, neither by answer nor by time (all
+ * wait for not_before). The same wrong password again counts once (a telephone that was not told of
+ * the new one). A network from which the owner has logged in keeps working while strangers lock the
+ * account; it has a count of its own for that account.
  *
  * Locks: AUTH, never held while hashing or in the callback.
  */
@@ -30,6 +34,7 @@ struct verdict_limits {
 	unsigned known_age_s;         /* how long a network stays known to be the owner's */
 	unsigned failure_delay_ms;    /* answers to failures: not before this after the request, ... */
 	unsigned failure_delay_max_ms;/* ... doubling with each failure of the network up to this */
+	int64_t (*clock_us)(void);    /* NULL: clock_mono_us; for tests */
 };
 void verdict_limits_default(struct verdict_limits *out);
 

@@ -33,13 +33,14 @@ static X509 *read_one(BIO *bio, OSSL_LIB_CTX *libctx)
 }
 
 /* The end of the file is told apart from a damaged certificate by the reason. */
-static bool read_chain(BIO *bio, OSSL_LIB_CTX *libctx, STACK_OF(X509) *chain, struct err *err)
+static bool read_chain(BIO *bio, OSSL_LIB_CTX *libctx, STACK_OF(X509) * chain, struct err *err)
 {
 	X509 *x;
 	while ((x = read_one(bio, libctx)) != NULL) {
 		if (sk_X509_num(chain) >= CHAIN_MAX) {
 			X509_free(x);
-			return err_set(err, ERR_LIMIT, "more than %d certificates in a chain", CHAIN_MAX + 1);
+			return err_set(err, ERR_LIMIT, "more than %d certificates in a chain",
+				       CHAIN_MAX + 1);
 		}
 		if (sk_X509_push(chain, x) <= 0)
 			abort();
@@ -50,7 +51,7 @@ static bool read_chain(BIO *bio, OSSL_LIB_CTX *libctx, STACK_OF(X509) *chain, st
 	return true;
 }
 
-bool cert_read(struct str pem, OSSL_LIB_CTX *libctx, X509 **out_cert, STACK_OF(X509) **out_chain,
+bool cert_read(struct str pem, OSSL_LIB_CTX *libctx, X509 **out_cert, STACK_OF(X509) * *out_chain,
 	       struct err *err)
 {
 	if (pem.n == 0 || pem.n > CERTIFICATE_PEM_MAX)
@@ -148,7 +149,7 @@ static bool facts_of(struct arena *a, X509 *cert, struct cert_facts *out, struct
 bool cert_facts(struct arena *a, struct str pem, struct cert_facts *out, struct err *err)
 {
 	X509 *cert;
-	STACK_OF(X509) *chain;
+	STACK_OF(X509) * chain;
 	if (!cert_read(pem, NULL, &cert, &chain, err))
 		return false;
 	*out = (struct cert_facts){.chain_count = 1 + (size_t)sk_X509_num(chain)};

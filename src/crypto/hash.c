@@ -19,11 +19,16 @@ struct hmac {
 static const EVP_MD *md_of(enum hash_kind kind)
 {
 	switch (kind) {
-	case HASH_MD5: return EVP_md5();
-	case HASH_SHA1: return EVP_sha1();
-	case HASH_SHA256: return EVP_sha256();
-	case HASH_SHA384: return EVP_sha384();
-	case HASH_SHA512: return EVP_sha512();
+	case HASH_MD5:
+		return EVP_md5();
+	case HASH_SHA1:
+		return EVP_sha1();
+	case HASH_SHA256:
+		return EVP_sha256();
+	case HASH_SHA384:
+		return EVP_sha384();
+	case HASH_SHA512:
+		return EVP_sha512();
 	}
 	abort();
 }
@@ -43,7 +48,7 @@ static const void *bytes(struct str s)
 size_t hash_size(enum hash_kind kind)
 {
 	static const size_t size[] = {
-		[HASH_MD5] = MD5_SIZE, [HASH_SHA1] = SHA1_SIZE, [HASH_SHA256] = SHA256_SIZE,
+		[HASH_MD5] = MD5_SIZE,       [HASH_SHA1] = SHA1_SIZE,     [HASH_SHA256] = SHA256_SIZE,
 		[HASH_SHA384] = SHA384_SIZE, [HASH_SHA512] = SHA512_SIZE,
 	};
 	return size[kind];
@@ -141,6 +146,6 @@ void pbkdf2(enum hash_kind kind, struct str password, struct str salt, uint32_t 
 	    unsigned char *out, size_t n)
 {
 	must(iterations > 0 && iterations <= INT32_MAX && password.n <= INT32_MAX && salt.n <= INT32_MAX);
-	must(PKCS5_PBKDF2_HMAC(bytes(password), (int)password.n, bytes(salt), (int)salt.n, (int)iterations,
-			       md_of(kind), (int)n, out) == 1);
+	must(PKCS5_PBKDF2_HMAC(bytes(password), (int)password.n, bytes(salt), (int)salt.n,
+			       (int)iterations, md_of(kind), (int)n, out) == 1);
 }

@@ -28,10 +28,12 @@ static const struct {
 	{HASH_SHA1, "abc", "a9993e364706816aba3e25717850c26c9cd0d89d"},
 	{HASH_SHA256, "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
 	{HASH_SHA256, "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-	{HASH_SHA384, "abc", "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed"
-			     "8086072ba1e7cc2358baeca134c825a7"},
-	{HASH_SHA512, "abc", "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
-			     "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"},
+	{HASH_SHA384, "abc",
+	 "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed"
+	 "8086072ba1e7cc2358baeca134c825a7"},
+	{HASH_SHA512, "abc",
+	 "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+	 "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"},
 };
 
 static void test_digests(void **state)
@@ -99,17 +101,21 @@ static void test_pbkdf2(void **state)
 	unsigned char out[64];
 	pbkdf2(HASH_SHA1, STR("password"), STR("salt"), 4096, out, 20);
 	check_hex(out, 20, "4b007901b765489abead49d926f721d065a429c1");
-	pbkdf2(HASH_SHA1, STR("passwordPASSWORDpassword"), STR("saltSALTsaltSALTsaltSALTsaltSALTsalt"), 4096, out, 25);
+	pbkdf2(HASH_SHA1, STR("passwordPASSWORDpassword"), STR("saltSALTsaltSALTsaltSALTsaltSALTsalt"),
+	       4096, out, 25);
 	check_hex(out, 25, "3d2eec4fe41c849b80c8d83662c0e44a8b291a964cf2f07038");
 	pbkdf2(HASH_SHA256, STR("passwd"), STR("salt"), 1, out, 64);
-	check_hex(out, 64, "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
-			   "49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783");
+	check_hex(out, 64,
+		  "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
+		  "49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_digests), cmocka_unit_test(test_hmac), cmocka_unit_test(test_pbkdf2),
+		cmocka_unit_test(test_digests),
+		cmocka_unit_test(test_hmac),
+		cmocka_unit_test(test_pbkdf2),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,10 +51,14 @@ const char *sign_form_name(enum sign_form form)
 const char *key_type_name(enum key_type type)
 {
 	switch (type) {
-	case KEY_EC_P256: return "EC P-256";
-	case KEY_EC_P384: return "EC P-384";
-	case KEY_ED25519: return "Ed25519";
-	case KEY_RSA: return "RSA";
+	case KEY_EC_P256:
+		return "EC P-256";
+	case KEY_EC_P384:
+		return "EC P-384";
+	case KEY_ED25519:
+		return "Ed25519";
+	case KEY_RSA:
+		return "RSA";
 	}
 	return NULL;
 }
@@ -91,8 +95,8 @@ bool pkey_accepted(EVP_PKEY *pkey, enum key_type *out_type, struct err *err)
 	if (EVP_PKEY_is_a(pkey, "RSA")) {
 		int bits = EVP_PKEY_get_bits(pkey);
 		if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
-			return err_set(err, ERR_LIMIT, "RSA keys must have %d to %d bits, this has %d", RSA_BITS_MIN,
-				       RSA_BITS_MAX, bits);
+			return err_set(err, ERR_LIMIT, "RSA keys must have %d to %d bits, this has %d",
+				       RSA_BITS_MIN, RSA_BITS_MAX, bits);
 		return *out_type = KEY_RSA, true;
 	}
 	return err_set(err, ERR_LIMIT, "keys must be EC (P-256, P-384), RSA or Ed25519");
@@ -144,8 +148,9 @@ bool key_load(struct str pem, struct str passphrase, struct key **out, struct er
 	if (pkey)
 		return key_of(pkey, out, err);
 	if (pass.asked)
-		return crypto_err(err, ERR_DENIED, passphrase.n ? "the passphrase of the private key is wrong"
-								: "the private key needs a passphrase");
+		return crypto_err(err, ERR_DENIED,
+				  passphrase.n ? "the passphrase of the private key is wrong"
+					       : "the private key needs a passphrase");
 	return crypto_err(err, ERR_SYNTAX, "not a private key in PEM");
 }
 
@@ -154,12 +159,19 @@ bool key_generate(enum key_type type, unsigned rsa_bits, struct key **out, struc
 	ERR_clear_error();
 	EVP_PKEY *pkey = NULL;
 	switch (type) {
-	case KEY_EC_P256: pkey = EVP_EC_gen("P-256"); break;
-	case KEY_EC_P384: pkey = EVP_EC_gen("P-384"); break;
-	case KEY_ED25519: pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"); break;
+	case KEY_EC_P256:
+		pkey = EVP_EC_gen("P-256");
+		break;
+	case KEY_EC_P384:
+		pkey = EVP_EC_gen("P-384");
+		break;
+	case KEY_ED25519:
+		pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+		break;
 	case KEY_RSA:
 		if (rsa_bits < RSA_BITS_MIN || rsa_bits > RSA_BITS_MAX)
-			return err_set(err, ERR_LIMIT, "RSA keys must have %d to %d bits", RSA_BITS_MIN, RSA_BITS_MAX);
+			return err_set(err, ERR_LIMIT, "RSA keys must have %d to %d bits", RSA_BITS_MIN,
+				       RSA_BITS_MAX);
 		pkey = EVP_RSA_gen(rsa_bits);
 		break;
 	}
@@ -199,8 +211,8 @@ bool key_write_pem(const struct key *key, struct str passphrase, struct buf *out
 		abort();
 	const EVP_CIPHER *cipher = passphrase.n ? EVP_aes_256_cbc() : NULL;
 	struct pass pass = {.passphrase = passphrase};
-	bool done = PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, cipher, NULL, 0, cipher ? give_passphrase : NULL,
-						  &pass) == 1;
+	bool done = PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, cipher, NULL, 0,
+						  cipher ? give_passphrase : NULL, &pass) == 1;
 	if (done) {
 		char *p;
 		long n = BIO_get_mem_data(bio, &p);
@@ -235,8 +247,8 @@ static bool sign_with(EVP_MD_CTX *ctx, EVP_PKEY *pkey, const struct sign_form_ro
 	EVP_PKEY_CTX *pctx; /* owned by ctx */
 	size_t n = 0;
 	const unsigned char *p = (const unsigned char *)(text.n ? text.p : "");
-	if (EVP_DigestSignInit_ex(ctx, &pctx, row->md, NULL, NULL, pkey, NULL) <= 0 || !set_padding(pctx, row) ||
-	    EVP_DigestSign(ctx, NULL, &n, p, text.n) <= 0)
+	if (EVP_DigestSignInit_ex(ctx, &pctx, row->md, NULL, NULL, pkey, NULL) <= 0 ||
+	    !set_padding(pctx, row) || EVP_DigestSign(ctx, NULL, &n, p, text.n) <= 0)
 		return false;
 	unsigned char *room = (unsigned char *)buf_room(sig, n);
 	if (!room || EVP_DigestSign(ctx, room, &n, p, text.n) <= 0)
@@ -245,7 +257,8 @@ static bool sign_with(EVP_MD_CTX *ctx, EVP_PKEY *pkey, const struct sign_form_ro
 	return true;
 }
 
-bool key_sign(const struct key *key, enum sign_form form, struct str text, struct buf *sig, struct err *err)
+bool key_sign(const struct key *key, enum sign_form form, struct str text, struct buf *sig,
+	      struct err *err)
 {
 	const struct sign_form_row *row = sign_form_row(form);
 	if (!row || !EVP_PKEY_is_a(key->pkey, row->key_type))
@@ -259,8 +272,8 @@ bool key_sign(const struct key *key, enum sign_form form, struct str text, struc
 	return done || crypto_err(err, ERR_TEMP, "signing failed");
 }
 
-bool key_verify(struct str public_der, enum sign_form form, struct str text, struct str sig, bool *out_right,
-		struct err *err)
+bool key_verify(struct str public_der, enum sign_form form, struct str text, struct str sig,
+		bool *out_right, struct err *err)
 {
 	const struct sign_form_row *row = sign_form_row(form);
 	const unsigned char *p = (const unsigned char *)public_der.p;

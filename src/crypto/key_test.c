@@ -20,10 +20,16 @@ static const struct {
 	enum key_type type;
 	enum sign_form right[3], wrong;
 } kinds[] = {
-	{"P-256", KEY_EC_P256, {SIGN_ECDSA_SHA256, SIGN_ECDSA_SHA384, SIGN_ECDSA_SHA512}, SIGN_RSA_PSS_SHA256},
+	{"P-256",
+	 KEY_EC_P256,
+	 {SIGN_ECDSA_SHA256, SIGN_ECDSA_SHA384, SIGN_ECDSA_SHA512},
+	 SIGN_RSA_PSS_SHA256},
 	{"P-384", KEY_EC_P384, {SIGN_ECDSA_SHA384}, SIGN_ED25519},
 	{"Ed25519", KEY_ED25519, {SIGN_ED25519}, SIGN_ECDSA_SHA256},
-	{"RSA", KEY_RSA, {SIGN_RSA_PSS_SHA256, SIGN_RSA_PKCS1_SHA256, SIGN_RSA_PSS_SHA512}, SIGN_ECDSA_SHA256},
+	{"RSA",
+	 KEY_RSA,
+	 {SIGN_RSA_PSS_SHA256, SIGN_RSA_PKCS1_SHA256, SIGN_RSA_PSS_SHA512},
+	 SIGN_ECDSA_SHA256},
 };
 
 static void check_signatures(const struct key *key, const enum sign_form *forms, enum sign_form wrong)
@@ -35,9 +41,11 @@ static void check_signatures(const struct key *key, const enum sign_form *forms,
 		BUF_SCOPED sig = {0};
 		bool right = false;
 		assert_true(key_sign(key, forms[i], STR("some text"), &sig, &err));
-		assert_true(key_verify(buf_str(&der), forms[i], STR("some text"), buf_str(&sig), &right, &err));
+		assert_true(key_verify(buf_str(&der), forms[i], STR("some text"), buf_str(&sig), &right,
+				       &err));
 		assert_true(right);
-		assert_true(key_verify(buf_str(&der), forms[i], STR("some test"), buf_str(&sig), &right, &err));
+		assert_true(key_verify(buf_str(&der), forms[i], STR("some test"), buf_str(&sig), &right,
+				       &err));
 		assert_false(right);
 	}
 	BUF_SCOPED none = {0};
@@ -99,7 +107,10 @@ static void test_load(void **state)
 	load_pkey(EVP_EC_gen("P-521"), ERR_LIMIT);
 	load_pkey(EVP_EC_gen("secp256k1"), ERR_LIMIT);
 	static const char *const bad[] = {
-		"", "x", "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+		"",
+		"x",
+		"-----BEGIN PRIVATE KEY-----\n",
+		"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -113,7 +124,8 @@ static void test_load(void **state)
 static void test_selfsigned(void **state)
 {
 	struct err err;
-	struct str names[] = {STR("Mail.example.org"), STR("*.example.org"), STR("127.0.0.1"), STR("::1")};
+	struct str names[] = {STR("Mail.example.org"), STR("*.example.org"), STR("127.0.0.1"),
+			      STR("::1")};
 	BUF_SCOPED key_pem = {0}, cert_pem = {0};
 	ARENA_SCOPED a = arena_new();
 	struct cert_facts facts;
@@ -146,7 +158,16 @@ static void test_selfsigned(void **state)
 static void test_selfsigned_bad(void **state)
 {
 	static const char *const bad[] = {
-		"", "a,DNS:evil.example", "a b", "a..b", "-a.example", "a\nb", "*.*.example", "a*.example", "x/y", "\xed\x95\x9c",
+		"",
+		"a,DNS:evil.example",
+		"a b",
+		"a..b",
+		"-a.example",
+		"a\nb",
+		"*.*.example",
+		"a*.example",
+		"x/y",
+		"\xed\x95\x9c",
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -165,21 +186,30 @@ static void test_names(void **state)
 		const char *pattern, *name;
 		bool want;
 	} cases[] = {
-		{"mail.example.org", "mail.example.org", true}, {"mail.example.org", "MAIL.example.ORG", true},
-		{"mail.example.org", "mail.example.org.", true}, {"mail.example.org", "example.org", false},
-		{"*.example.org", "mail.example.org", true}, {"*.example.org", "a.b.example.org", false},
-		{"*.example.org", "example.org", false}, {"*.example.org", ".example.org", false},
-		{"*.org", "example.org", false}, {"*", "x", false}, {"", "", false}, {"x", "", false},
+		{"mail.example.org", "mail.example.org", true},
+		{"mail.example.org", "MAIL.example.ORG", true},
+		{"mail.example.org", "mail.example.org.", true},
+		{"mail.example.org", "example.org", false},
+		{"*.example.org", "mail.example.org", true},
+		{"*.example.org", "a.b.example.org", false},
+		{"*.example.org", "example.org", false},
+		{"*.example.org", ".example.org", false},
+		{"*.org", "example.org", false},
+		{"*", "x", false},
+		{"", "", false},
+		{"x", "", false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-		assert_int_equal(cert_name_matches(str_of(cases[i].pattern), str_of(cases[i].name)), cases[i].want);
+		assert_int_equal(cert_name_matches(str_of(cases[i].pattern), str_of(cases[i].name)),
+				 cases[i].want);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kinds), cmocka_unit_test(test_load), cmocka_unit_test(test_selfsigned),
-		cmocka_unit_test(test_selfsigned_bad), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_kinds),      cmocka_unit_test(test_load),
+		cmocka_unit_test(test_selfsigned), cmocka_unit_test(test_selfsigned_bad),
+		cmocka_unit_test(test_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

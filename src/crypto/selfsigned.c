@@ -27,7 +27,8 @@ static bool is_dns_name(struct str name)
 		if (label.n == 0 || label.n > 63 || label.p[0] == '-' || label.p[label.n - 1] == '-')
 			return false;
 		for (size_t i = 0; i < label.n; i++)
-			if (!ascii_is((unsigned char)label.p[i], ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) &&
+			if (!ascii_is((unsigned char)label.p[i],
+				      ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) &&
 			    label.p[i] != '-' && label.p[i] != '_')
 				return false;
 	}
@@ -40,7 +41,8 @@ static bool is_address(const char *text)
 	return inet_pton(AF_INET, text, a) == 1 || inet_pton(AF_INET6, text, a) == 1;
 }
 
-static bool names_text(struct arena *a, const struct str *names, size_t n, struct str *out, struct err *err)
+static bool names_text(struct arena *a, const struct str *names, size_t n, struct str *out,
+		       struct err *err)
 {
 	if (n == 0 || n > NAMES_MAX)
 		return err_set(err, ERR_SYNTAX, "a certificate needs 1 to %d names", NAMES_MAX);
@@ -50,7 +52,8 @@ static bool names_text(struct arena *a, const struct str *names, size_t n, struc
 		bool address = name && is_address(name);
 		if (!address && !is_dns_name(names[i]))
 			return err_set(err, ERR_SYNTAX, "name %zu cannot stand in a certificate", i + 1);
-		text = arena_fmt(a, "%.*s%s%s:%s", STR_ARG(text), i ? "," : "", address ? "IP" : "DNS", name);
+		text = arena_fmt(a, "%.*s%s%s:%s", STR_ARG(text), i ? "," : "", address ? "IP" : "DNS",
+				 name);
 	}
 	*out = text;
 	return true;
@@ -87,14 +90,15 @@ static bool fill(X509 *cert, EVP_PKEY *pkey, struct str first, const char *names
 	return X509_set_version(cert, X509_VERSION_3) == 1 && random_serial(cert) &&
 	       X509_gmtime_adj(X509_getm_notBefore(cert), -DAY) != NULL &&
 	       X509_time_adj_ex(X509_getm_notAfter(cert), SELFSIGNED_DAYS, 0, NULL) != NULL &&
-	       X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)first.p, n, -1,
-					  0) == 1 &&
+	       X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)first.p, n,
+					  -1, 0) == 1 &&
 	       X509_set_issuer_name(cert, subject) == 1 && X509_set_pubkey(cert, pkey) == 1 &&
 	       extension(cert, NID_subject_alt_name, names) &&
 	       extension(cert, NID_basic_constraints, "critical,CA:FALSE") &&
 	       extension(cert, NID_key_usage, "critical,digitalSignature") &&
 	       extension(cert, NID_ext_key_usage, "serverAuth") &&
-	       extension(cert, NID_subject_key_identifier, "hash") && X509_sign(cert, pkey, EVP_sha256()) > 0;
+	       extension(cert, NID_subject_key_identifier, "hash") &&
+	       X509_sign(cert, pkey, EVP_sha256()) > 0;
 }
 
 static bool write_certificate(X509 *cert, struct buf *out)
@@ -112,12 +116,14 @@ static bool write_certificate(X509 *cert, struct buf *out)
 	return done;
 }
 
-static bool make(struct key *key, struct str first, struct str names, struct arena *a, struct buf *cert_pem)
+static bool make(struct key *key, struct str first, struct str names, struct arena *a,
+		 struct buf *cert_pem)
 {
 	X509 *cert = X509_new();
 	if (!cert)
 		abort();
-	bool done = fill(cert, key_evp(key), first, arena_cstr(a, names)) && write_certificate(cert, cert_pem);
+	bool done = fill(cert, key_evp(key), first, arena_cstr(a, names)) &&
+		    write_certificate(cert, cert_pem);
 	X509_free(cert);
 	return done;
 }

@@ -17,18 +17,19 @@
 enum { TICKET_SECONDS = 12 * 3600, SECURITY_LEVEL = 2 };
 
 /* ECDHE with AEAD: forward secrecy, and the only key exchange whose signed text keys knows. */
-#define CIPHERS                                                                                 \
-	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"  \
+#define CIPHERS                                                                                          \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"       \
 	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define GROUPS "X25519:P-256:P-384"
-#define SIGALGS                                                                                     \
-	"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:" \
+#define SIGALGS                                                                                          \
+	"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:"   \
 	"RSA+SHA256:RSA+SHA384:RSA+SHA512"
 
 void tls_init(void)
 {
 	if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS |
-				     OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1)
+				     OPENSSL_INIT_LOAD_CRYPTO_STRINGS,
+			     NULL) != 1)
 		abort();
 	unsigned char seed[16];
 	if (EVP_default_properties_is_fips_enabled(NULL) || RAND_bytes(seed, sizeof seed) != 1)
@@ -53,7 +54,8 @@ static bool parse_version(const char *text, int otherwise, int *out)
 
 /* ---- certificates of a server ---- */
 
-static bool entry_key(struct tls_context *c, struct tls_entry *e, const struct tls_chain *chain, struct err *err)
+static bool entry_key(struct tls_context *c, struct tls_entry *e, const struct tls_chain *chain,
+		      struct err *err)
 {
 	EVP_PKEY *pub = X509_get0_pubkey(e->cert);
 	if (!pkey_accepted(pub, &e->type, err))
@@ -70,11 +72,13 @@ static bool entry_key(struct tls_context *c, struct tls_entry *e, const struct t
 	EVP_PKEY_up_ref(e->pkey);
 	key_free(key);
 	if (EVP_PKEY_eq(pub, e->pkey) != 1)
-		return crypto_err(err, ERR_CONFLICT, "the private key does not belong to the certificate");
+		return crypto_err(err, ERR_CONFLICT,
+				  "the private key does not belong to the certificate");
 	return true;
 }
 
-static bool entry_read(struct tls_context *c, struct tls_entry *e, const struct tls_chain *chain, struct err *err)
+static bool entry_read(struct tls_context *c, struct tls_entry *e, const struct tls_chain *chain,
+		       struct err *err)
 {
 	OSSL_LIB_CTX *libctx = c->provider ? tls_provider_libctx(c->provider) : NULL;
 	if (!cert_read(chain->cert_pem, libctx, &e->cert, &e->chain, err) || !entry_key(c, e, chain, err))
@@ -176,7 +180,8 @@ static int on_certificate(SSL *ssl, void *arg)
 		return 1;
 	SSL_certs_clear(ssl);
 	for (size_t i = 0; i < 3; i++)
-		if (chosen[i] && SSL_use_cert_and_key(ssl, chosen[i]->cert, chosen[i]->pkey, chosen[i]->chain, 1) != 1)
+		if (chosen[i] &&
+		    SSL_use_cert_and_key(ssl, chosen[i]->cert, chosen[i]->pkey, chosen[i]->chain, 1) != 1)
 			return 0;
 	return 1;
 }
@@ -199,18 +204,21 @@ static bool set_common(struct tls_context *c, const char *min, const char *max, 
 		       const char *sigalgs, struct err *err)
 {
 	int low, high;
-	if (!parse_version(min, TLS1_2_VERSION, &low) || !parse_version(max, TLS1_3_VERSION, &high) || low > high)
+	if (!parse_version(min, TLS1_2_VERSION, &low) || !parse_version(max, TLS1_3_VERSION, &high) ||
+	    low > high)
 		return err_set(err, ERR_SYNTAX, "TLS versions are 1.2 and 1.3");
 	SSL_CTX_set_options(c->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-				 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_security_level(c->ssl, SECURITY_LEVEL);
-	if (SSL_CTX_set_min_proto_version(c->ssl, low) != 1 || SSL_CTX_set_max_proto_version(c->ssl, high) != 1 ||
+	if (SSL_CTX_set_min_proto_version(c->ssl, low) != 1 ||
+	    SSL_CTX_set_max_proto_version(c->ssl, high) != 1 ||
 	    SSL_CTX_set1_groups_list(c->ssl, GROUPS) != 1)
 		return crypto_err(err, ERR_TEMP, "TLS cannot be set up");
 	if (SSL_CTX_set_cipher_list(c->ssl, ciphers && ciphers[0] ? ciphers : CIPHERS) != 1 ||
 	    SSL_CTX_set1_sigalgs_list(c->ssl, sigalgs && sigalgs[0] ? sigalgs : SIGALGS) != 1)
-		return crypto_err(err, ERR_SYNTAX, "the list of ciphers or signature algorithms holds none");
+		return crypto_err(err, ERR_SYNTAX,
+				  "the list of ciphers or signature algorithms holds none");
 	return true;
 }
 
@@ -232,7 +240,8 @@ static bool set_server(struct tls_context *c, const struct tls_server_settings *
 	return true;
 }
 
-bool tls_context_server(const struct tls_server_settings *settings, struct tls_context **out, struct err *err)
+bool tls_context_server(const struct tls_server_settings *settings, struct tls_context **out,
+			struct err *err)
 {
 	if (settings->chain_count == 0)
 		return err_set(err, ERR_CONFLICT, "there is no certificate");
@@ -243,7 +252,8 @@ bool tls_context_server(const struct tls_server_settings *settings, struct tls_c
 	if (!c->ssl)
 		abort();
 	if (!set_common(c, settings->min_version, NULL, settings->ciphers, NULL, err) ||
-	    !set_server(c, settings, err) || !read_entries(c, settings, err) || !install_defaults(c, err)) {
+	    !set_server(c, settings, err) || !read_entries(c, settings, err) ||
+	    !install_defaults(c, err)) {
 		tls_context_unref(c);
 		return false;
 	}
@@ -257,7 +267,7 @@ static bool trust(SSL_CTX *ctx, struct str pem, struct err *err)
 		return SSL_CTX_set_default_verify_paths(ctx) == 1 ||
 		       crypto_err(err, ERR_IO, "the trusted roots of the system cannot be read");
 	X509 *root;
-	STACK_OF(X509) *more;
+	STACK_OF(X509) * more;
 	if (!cert_read(pem, NULL, &root, &more, err))
 		return false;
 	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
@@ -269,7 +279,8 @@ static bool trust(SSL_CTX *ctx, struct str pem, struct err *err)
 	return done || crypto_err(err, ERR_SYNTAX, "the trusted roots cannot be used");
 }
 
-bool tls_context_client(const struct tls_client_settings *settings, struct tls_context **out, struct err *err)
+bool tls_context_client(const struct tls_client_settings *settings, struct tls_context **out,
+			struct err *err)
 {
 	struct tls_context *c = context_alloc(false);
 	c->verify = settings->verify;
@@ -279,7 +290,8 @@ bool tls_context_client(const struct tls_client_settings *settings, struct tls_c
 	if (settings->no_tickets)
 		SSL_CTX_set_options(c->ssl, SSL_OP_NO_TICKET);
 	SSL_CTX_set_verify(c->ssl, c->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-	if (!set_common(c, settings->min_version, settings->max_version, settings->ciphers, settings->sigalgs, err) ||
+	if (!set_common(c, settings->min_version, settings->max_version, settings->ciphers,
+			settings->sigalgs, err) ||
 	    (c->verify && !trust(c->ssl, settings->ca_pem, err))) {
 		tls_context_unref(c);
 		return false;

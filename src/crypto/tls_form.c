@@ -7,9 +7,9 @@
 
 enum {
 	SPACES = 64,
-	RANDOMS = 64,           /* client's and server's */
-	CURVE_NAMED = 3,        /* RFC 8422 5.4: ECCurveType named_curve */
-	CONTEXT_SIZE = 34,      /* with the 0 that ends it */
+	RANDOMS = 64,      /* client's and server's */
+	CURVE_NAMED = 3,   /* RFC 8422 5.4: ECCurveType named_curve */
+	CONTEXT_SIZE = 34, /* with the 0 that ends it */
 };
 
 static const char context[CONTEXT_SIZE] = "TLS 1.3, server CertificateVerify";

@@ -35,7 +35,8 @@ static void key_exchange(struct buf *out, unsigned char type, unsigned group, si
 
 static void check(struct buf *text, enum tls_form want)
 {
-	static const enum sign_form forms[] = {SIGN_ECDSA_SHA256, SIGN_RSA_PSS_SHA256, SIGN_RSA_PKCS1_SHA256, 99};
+	static const enum sign_form forms[] = {SIGN_ECDSA_SHA256, SIGN_RSA_PSS_SHA256,
+					       SIGN_RSA_PKCS1_SHA256, 99};
 	bool none = want == TLS_FORM_NONE;
 	bool wanted[] = {!none, !none, want == TLS_FORM_12_SERVER_KEY_EXCHANGE, false};
 	assert_int_equal(tls_form_of(buf_str(text)), want);
@@ -53,9 +54,10 @@ static void test_certificate_verify(void **state)
 		size_t hash;
 		bool want;
 	} cases[] = {
-		{"server", 32, true}, {"server", 48, true}, {"server", 0, false}, {"server", 20, false},
-		{"server", 31, false}, {"server", 33, false}, {"server", 64, false}, {"client", 32, false},
-		{"client", 48, false}, {"Server", 32, false},
+		{"server", 32, true},  {"server", 48, true},  {"server", 0, false},
+		{"server", 20, false}, {"server", 31, false}, {"server", 33, false},
+		{"server", 64, false}, {"client", 32, false}, {"client", 48, false},
+		{"Server", 32, false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		BUF_SCOPED text = {0};
@@ -80,10 +82,11 @@ static void test_key_exchange(void **state)
 		char first;
 		bool want;
 	} cases[] = {
-		{3, 23, 65, 4, true}, {3, 24, 97, 4, true}, {3, 25, 133, 4, true}, {3, 29, 32, 9, true}, {3, 30, 56, 9, true},
-		{3, 23, 65, 2, false}, {3, 23, 64, 4, false}, {3, 23, 66, 4, false}, {3, 29, 65, 4, false},
-		{3, 29, 31, 9, false}, {1, 23, 65, 4, false}, {2, 23, 65, 4, false}, {3, 22, 65, 4, false},
-		{3, 256 + 23, 65, 4, false}, {3, 0, 32, 4, false},
+		{3, 23, 65, 4, true},  {3, 24, 97, 4, true},        {3, 25, 133, 4, true},
+		{3, 29, 32, 9, true},  {3, 30, 56, 9, true},        {3, 23, 65, 2, false},
+		{3, 23, 64, 4, false}, {3, 23, 66, 4, false},       {3, 29, 65, 4, false},
+		{3, 29, 31, 9, false}, {1, 23, 65, 4, false},       {2, 23, 65, 4, false},
+		{3, 22, 65, 4, false}, {3, 256 + 23, 65, 4, false}, {3, 0, 32, 4, false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		BUF_SCOPED text = {0};
@@ -99,7 +102,10 @@ static void test_key_exchange(void **state)
 static void test_other(void **state)
 {
 	static const char *const texts[] = {
-		"", "x", "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; b=", "{\"protected\":\"...\"}",
+		"",
+		"x",
+		"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; b=",
+		"{\"protected\":\"...\"}",
 	};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		BUF_SCOPED text = {0};
@@ -126,7 +132,8 @@ static void test_sign(void **state)
 	assert_true(key_public_der(key, &der, &err));
 	certificate_verify(&text, "server", 32);
 	assert_true(tls_form_sign(key, SIGN_ECDSA_SHA256, buf_str(&text), &sig, &err));
-	assert_true(key_verify(buf_str(&der), SIGN_ECDSA_SHA256, buf_str(&text), buf_str(&sig), &right, &err));
+	assert_true(key_verify(buf_str(&der), SIGN_ECDSA_SHA256, buf_str(&text), buf_str(&sig), &right,
+			       &err));
 	assert_true(right);
 	buf_clear(&sig);
 	assert_false(tls_form_sign(key, SIGN_RSA_PSS_SHA256, buf_str(&text), &sig, &err));
@@ -140,8 +147,10 @@ static void test_sign(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_certificate_verify), cmocka_unit_test(test_key_exchange),
-		cmocka_unit_test(test_other), cmocka_unit_test(test_sign),
+		cmocka_unit_test(test_certificate_verify),
+		cmocka_unit_test(test_key_exchange),
+		cmocka_unit_test(test_other),
+		cmocka_unit_test(test_sign),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

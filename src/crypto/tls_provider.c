@@ -190,20 +190,20 @@ static const char *ed25519_operation(int operation)
 }
 
 #define FN(f) ((void (*)(void))(f))
-#define KEY_MANAGEMENT(name)                                                            \
-	static const OSSL_DISPATCH name##_keymgmt[] = {                                 \
-		{OSSL_FUNC_KEYMGMT_NEW, FN(name##_new)},                                \
-		{OSSL_FUNC_KEYMGMT_FREE, FN(remote_key_free)},                          \
-		{OSSL_FUNC_KEYMGMT_HAS, FN(remote_key_has)},                            \
-		{OSSL_FUNC_KEYMGMT_MATCH, FN(remote_key_match)},                        \
-		{OSSL_FUNC_KEYMGMT_GET_PARAMS, FN(remote_key_get_params)},              \
-		{OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, FN(remote_key_gettable)},           \
-		{OSSL_FUNC_KEYMGMT_IMPORT, FN(remote_key_import)},                      \
-		{OSSL_FUNC_KEYMGMT_IMPORT_TYPES, FN(remote_key_types)},                 \
-		{OSSL_FUNC_KEYMGMT_EXPORT, FN(remote_key_export)},                      \
-		{OSSL_FUNC_KEYMGMT_EXPORT_TYPES, FN(remote_key_types)},                 \
-		{OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, FN(name##_operation)},         \
-		{0, NULL},                                                              \
+#define KEY_MANAGEMENT(name)                                                                             \
+	static const OSSL_DISPATCH name##_keymgmt[] = {                                                  \
+		{OSSL_FUNC_KEYMGMT_NEW, FN(name##_new)},                                                 \
+		{OSSL_FUNC_KEYMGMT_FREE, FN(remote_key_free)},                                           \
+		{OSSL_FUNC_KEYMGMT_HAS, FN(remote_key_has)},                                             \
+		{OSSL_FUNC_KEYMGMT_MATCH, FN(remote_key_match)},                                         \
+		{OSSL_FUNC_KEYMGMT_GET_PARAMS, FN(remote_key_get_params)},                               \
+		{OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, FN(remote_key_gettable)},                            \
+		{OSSL_FUNC_KEYMGMT_IMPORT, FN(remote_key_import)},                                       \
+		{OSSL_FUNC_KEYMGMT_IMPORT_TYPES, FN(remote_key_types)},                                  \
+		{OSSL_FUNC_KEYMGMT_EXPORT, FN(remote_key_export)},                                       \
+		{OSSL_FUNC_KEYMGMT_EXPORT_TYPES, FN(remote_key_types)},                                  \
+		{OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME, FN(name##_operation)},                          \
+		{0, NULL},                                                                               \
 	}
 KEY_MANAGEMENT(ec);
 KEY_MANAGEMENT(rsa);
@@ -257,8 +257,8 @@ static int digest_bits(const char *name)
 		const char *name;
 		int bits;
 	} names[] = {
-		{"SHA2-256", 256}, {"SHA256", 256}, {"SHA2-384", 384},
-		{"SHA384", 384}, {"SHA2-512", 512}, {"SHA512", 512},
+		{"SHA2-256", 256}, {"SHA256", 256},   {"SHA2-384", 384},
+		{"SHA384", 384},   {"SHA2-512", 512}, {"SHA512", 512},
 	};
 	for (size_t i = 0; name && i < sizeof names / sizeof *names; i++)
 		if (str_eq_nocase(str_of(name), str_of(names[i].name)))
@@ -359,7 +359,8 @@ static int sign_text(struct signing *s, unsigned char *sig, size_t *sig_n, size_
 	BUF_SCOPED out = {0};
 	struct err err = {0};
 	if (!s->key->owner->sign(s->key->owner->ctx, s->key->id, form, text.p, text.n, &out, &err)) {
-		ERR_raise_data(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "%s", err.cause[0] ? err.cause : err.text);
+		ERR_raise_data(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "%s",
+			       err.cause[0] ? err.cause : err.text);
 		return 0;
 	}
 	if (out.n == 0 || out.n > room || out.n > (size_t)size) {
@@ -424,9 +425,12 @@ static const OSSL_ALGORITHM *provider_query(void *provctx, int operation, int *n
 	(void)provctx;
 	*no_cache = 0;
 	switch (operation) {
-	case OSSL_OP_KEYMGMT: return keymgmt_algorithms;
-	case OSSL_OP_SIGNATURE: return signature_algorithms;
-	default: return NULL;
+	case OSSL_OP_KEYMGMT:
+		return keymgmt_algorithms;
+	case OSSL_OP_SIGNATURE:
+		return signature_algorithms;
+	default:
+		return NULL;
 	}
 }
 
@@ -435,8 +439,8 @@ static const OSSL_DISPATCH provider_functions[] = {
 	{0, NULL},
 };
 
-static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
-			 void **provctx)
+static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+			 const OSSL_DISPATCH **out, void **provctx)
 {
 	(void)in;
 	*out = provider_functions;

@@ -44,7 +44,8 @@ static void expect_host(struct tls_session *s, struct str host)
 	unsigned char bytes[16];
 	ARENA_SCOPED a = arena_new();
 	const char *name = arena_cstr(a, host);
-	bool address = name && (inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1);
+	bool address =
+		name && (inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1);
 	bool done = name != NULL;
 	if (done && address)
 		done = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(s->ssl), name) == 1;
@@ -91,8 +92,8 @@ static enum tls_result failed(struct tls_session *s, int ssl_error, int sys, str
 		}
 	} else if (reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) { /* alerts */
 		crypto_err(err, ERR_GONE, "the peer ended TLS");
-	} else if (reason == ERR_R_INTERNAL_ERROR || reason == ERR_R_OPERATION_FAIL || reason == SSL_R_CERT_CB_ERROR ||
-		   ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_PROV) {
+	} else if (reason == ERR_R_INTERNAL_ERROR || reason == ERR_R_OPERATION_FAIL ||
+		   reason == SSL_R_CERT_CB_ERROR || ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_PROV) {
 		crypto_err(err, ERR_TEMP, "TLS failed here");
 	} else {
 		crypto_err(err, ERR_SYNTAX, "no TLS that is spoken here");
@@ -105,11 +106,16 @@ static enum tls_result result(struct tls_session *s, int ret, struct err *err)
 	int sys = errno;
 	int e = SSL_get_error(s->ssl, ret);
 	switch (e) {
-	case SSL_ERROR_NONE: return TLS_OK;
-	case SSL_ERROR_WANT_READ: return TLS_WANT_READ;
-	case SSL_ERROR_WANT_WRITE: return TLS_WANT_WRITE;
-	case SSL_ERROR_ZERO_RETURN: return TLS_CLOSED;
-	default: return failed(s, e, sys, err);
+	case SSL_ERROR_NONE:
+		return TLS_OK;
+	case SSL_ERROR_WANT_READ:
+		return TLS_WANT_READ;
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_WANT_WRITE;
+	case SSL_ERROR_ZERO_RETURN:
+		return TLS_CLOSED;
+	default:
+		return failed(s, e, sys, err);
 	}
 }
 
@@ -198,7 +204,8 @@ static bool binding_exporter(const struct tls_session *s, struct buf *out)
 static bool binding_unique(const struct tls_session *s, struct buf *out)
 {
 	unsigned char bytes[EVP_MAX_MD_SIZE];
-	if (SSL_version(s->ssl) != TLS1_2_VERSION || !strong_session(s->ssl) || SSL_session_reused(s->ssl))
+	if (SSL_version(s->ssl) != TLS1_2_VERSION || !strong_session(s->ssl) ||
+	    SSL_session_reused(s->ssl))
 		return false;
 	size_t n = s->context->server ? SSL_get_peer_finished(s->ssl, bytes, sizeof bytes)
 				      : SSL_get_finished(s->ssl, bytes, sizeof bytes);
@@ -248,9 +255,15 @@ bool tls_channel_binding(const struct tls_session *s, enum tls_binding type, str
 	if (s->dead || !SSL_is_init_finished(s->ssl))
 		return false;
 	switch (type) {
-	case TLS_BINDING_EXPORTER: done = binding_exporter(s, out); break;
-	case TLS_BINDING_UNIQUE: done = binding_unique(s, out); break;
-	case TLS_BINDING_SERVER_END_POINT: done = binding_server_end_point(s, out); break;
+	case TLS_BINDING_EXPORTER:
+		done = binding_exporter(s, out);
+		break;
+	case TLS_BINDING_UNIQUE:
+		done = binding_unique(s, out);
+		break;
+	case TLS_BINDING_SERVER_END_POINT:
+		done = binding_server_end_point(s, out);
+		break;
 	}
 	ERR_clear_error();
 	return done;
@@ -259,7 +272,9 @@ bool tls_channel_binding(const struct tls_session *s, enum tls_binding type, str
 /* RFC 8446 5.1: type 22, legacy version 3.x, length up to 2^14; B.3: the message begins with 1. */
 bool tls_looks_like_hello(struct str bytes, size_t *out_need)
 {
-	static const struct { unsigned char least, most; } head[] = {{22, 22}, {3, 3}, {0, 4}};
+	static const struct {
+		unsigned char least, most;
+	} head[] = {{22, 22}, {3, 3}, {0, 4}};
 	const unsigned char *p = (const unsigned char *)bytes.p;
 	*out_need = 0;
 	for (size_t i = 0; i < 3 && i < bytes.n; i++)

@@ -41,7 +41,8 @@ static struct identity identity_make(enum key_type type, const char *name)
 	ASN1_INTEGER_set(X509_get_serialNumber(x), 7);
 	X509_gmtime_adj(X509_getm_notBefore(x), -100);
 	X509_gmtime_adj(X509_getm_notAfter(x), 100000);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"t", -1, -1, 0);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+				   (const unsigned char *)"t", -1, -1, 0);
 	X509_set_issuer_name(x, X509_get_subject_name(x));
 	X509_set_pubkey(x, key_evp(id.key));
 	snprintf(san, sizeof san, "DNS:%s", name);
@@ -76,8 +77,8 @@ struct keys {
 	bool dead;
 };
 
-static bool keys_sign(void *ctx, const unsigned char id[KEY_ID_SIZE], enum sign_form form, const void *text, size_t n,
-		      struct buf *sig, struct err *err)
+static bool keys_sign(void *ctx, const unsigned char id[KEY_ID_SIZE], enum sign_form form,
+		      const void *text, size_t n, struct buf *sig, struct err *err)
 {
 	struct keys *keys = ctx;
 	if (keys->dead)
@@ -110,7 +111,8 @@ static void pair_handshake(struct pair *p)
 	}
 }
 
-static void pair_open(struct pair *p, struct tls_context *server, struct tls_context *client, const char *host)
+static void pair_open(struct pair *p, struct tls_context *server, struct tls_context *client,
+		      const char *host)
 {
 	*p = (struct pair){0};
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, p->fd), 0);
@@ -207,7 +209,8 @@ static void check_handshake(struct tls_context *server, struct tls_context *clie
 	pair_open(&p, server, client, "mail.example.org");
 	pair_handshake(&p);
 	if (p.server_end != TLS_OK || p.client_end != TLS_OK)
-		fail_msg("server %d %s, client %d %s", p.server_end, p.server_err.cause, p.client_end, p.client_err.cause);
+		fail_msg("server %d %s, client %d %s", p.server_end, p.server_err.cause, p.client_end,
+			 p.client_err.cause);
 	talk(p.client, p.server, "EHLO client");
 	talk(p.server, p.client, "250 server");
 	tls_facts(p.server, &facts);
@@ -232,9 +235,12 @@ static void test_handshakes(void **state)
 		assert_true(tls_provider_new(keys_sign, &keys, &provider, &err));
 		struct tls_context *here = server_of(NULL, &id, 1), *away = server_of(provider, &id, 1);
 		tls_provider_unref(provider);
-		struct tls_context *client = client_of(&(struct tls_client_settings){
-			.ca_pem = buf_str(&id.cert), .verify = true, .min_version = handshakes[i].version,
-			.max_version = handshakes[i].version, .sigalgs = handshakes[i].sigalgs});
+		struct tls_context *client =
+			client_of(&(struct tls_client_settings){.ca_pem = buf_str(&id.cert),
+								.verify = true,
+								.min_version = handshakes[i].version,
+								.max_version = handshakes[i].version,
+								.sigalgs = handshakes[i].sigalgs});
 		check_handshake(here, client, handshakes[i].version);
 		assert_int_equal(keys.signatures, 0);
 		check_handshake(away, client, handshakes[i].version);
@@ -258,8 +264,8 @@ static void test_keys_dead(void **state)
 	struct tls_context *server = server_of(provider, &id, 1);
 	static const char *const versions[] = {"1.2", "1.3"};
 	for (size_t i = 0; i < 2; i++) {
-		struct tls_context *client =
-			client_of(&(struct tls_client_settings){.min_version = versions[i], .max_version = versions[i]});
+		struct tls_context *client = client_of(&(struct tls_client_settings){
+			.min_version = versions[i], .max_version = versions[i]});
 		struct pair p;
 		pair_open(&p, server, client, "");
 		pair_handshake(&p);
@@ -279,7 +285,8 @@ static void test_keys_dead(void **state)
 
 /* ---- choice of the certificate ---- */
 
-static void check_choice(struct tls_context *server, const char *sni, const char *sigalgs, const struct identity *want)
+static void check_choice(struct tls_context *server, const char *sni, const char *sigalgs,
+			 const struct identity *want)
 {
 	struct tls_context *client = client_of(&(struct tls_client_settings){.sigalgs = sigalgs});
 	struct pair p;
@@ -308,8 +315,10 @@ static void check_choice(struct tls_context *server, const char *sni, const char
 static void test_choice(void **state)
 {
 	struct identity ids[] = {
-		identity_make(KEY_EC_P256, "mail.example.org"), identity_make(KEY_RSA, "mail.example.org"),
-		identity_make(KEY_EC_P256, "*.example.net"), identity_make(KEY_EC_P384, "one.example.net"),
+		identity_make(KEY_EC_P256, "mail.example.org"),
+		identity_make(KEY_RSA, "mail.example.org"),
+		identity_make(KEY_EC_P256, "*.example.net"),
+		identity_make(KEY_EC_P384, "one.example.net"),
 		identity_make(KEY_RSA, "rsa.example.com"),
 	};
 	static const char *const rsa = "RSA-PSS+SHA256:RSA+SHA256";
@@ -317,9 +326,16 @@ static void test_choice(void **state)
 		const char *sni, *sigalgs;
 		size_t want;
 	} cases[] = {
-		{"", NULL, 0}, {"mail.example.org", NULL, 0}, {"mail.example.org", rsa, 1}, {"", rsa, 1},
-		{"unknown.example", NULL, 0}, {"unknown.example", rsa, 1}, {"two.example.net", NULL, 2},
-		{"ONE.example.net", NULL, 3}, {"rsa.example.com", NULL, 4}, {"a.b.example.net", NULL, 0},
+		{"", NULL, 0},
+		{"mail.example.org", NULL, 0},
+		{"mail.example.org", rsa, 1},
+		{"", rsa, 1},
+		{"unknown.example", NULL, 0},
+		{"unknown.example", rsa, 1},
+		{"two.example.net", NULL, 2},
+		{"ONE.example.net", NULL, 3},
+		{"rsa.example.com", NULL, 4},
+		{"a.b.example.net", NULL, 0},
 	};
 	struct keys keys = {.ids = ids, .n = 5};
 	struct tls_provider *provider;
@@ -339,7 +355,8 @@ static void test_choice(void **state)
 
 static void test_bad_settings(void **state)
 {
-	struct identity a = identity_make(KEY_EC_P256, "a.example"), b = identity_make(KEY_EC_P256, "b.example");
+	struct identity a = identity_make(KEY_EC_P256, "a.example"),
+			b = identity_make(KEY_EC_P256, "b.example");
 	struct tls_chain swapped = {.cert_pem = buf_str(&a.cert), .key_pem = buf_str(&b.key_pem)};
 	struct tls_chain keyless = {.cert_pem = buf_str(&a.cert)};
 	struct tls_chain garbage = {.cert_pem = STR("hello"), .key_pem = buf_str(&b.key_pem)};
@@ -354,7 +371,8 @@ static void test_bad_settings(void **state)
 		{{.chain_count = 0}, ERR_CONFLICT},
 		{{.chains = &good, .chain_count = 1, .min_version = "1.1"}, ERR_SYNTAX},
 		{{.chains = &good, .chain_count = 1, .ciphers = "NOSUCH"}, ERR_SYNTAX},
-		{{.chains = &good, .chain_count = 1, .door = STR("123456789012345678901234567890123")}, ERR_LIMIT},
+		{{.chains = &good, .chain_count = 1, .door = STR("123456789012345678901234567890123")},
+		 ERR_LIMIT},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tls_context *c;
@@ -369,13 +387,18 @@ static void test_bad_settings(void **state)
 /* ---- resumption ---- */
 
 /* The session the client got, after it has read something (TLS 1.3 sends tickets afterwards). */
-static SSL_SESSION *session_of(struct tls_context *server, struct tls_context *client, SSL_SESSION *use, bool *resumed)
+static SSL_SESSION *session_of(struct tls_context *server, struct tls_context *client, SSL_SESSION *use,
+			       bool *resumed)
 {
 	struct pair p;
 	struct tls_facts facts;
 	pair_open(&p, server, client, "mail.example.org");
 	/* struct tls_session begins with its context and its SSL: the test looks inside */
-	SSL *ssl = ((struct { struct tls_context *c; SSL *ssl; } *)(void *)p.client)->ssl;
+	SSL *ssl = ((struct {
+			    struct tls_context *c;
+			    SSL *ssl;
+		    } *)(void *)p.client)
+			   ->ssl;
 	if (use)
 		SSL_set_session(ssl, use);
 	pair_handshake(&p);
@@ -455,7 +478,8 @@ static void test_ticket_door(void **state)
 	struct tls_context *smtp = server_of(NULL, &id, 1), *login;
 	struct err err;
 	assert_true(tls_context_server(
-		&(struct tls_server_settings){.chains = &chain, .chain_count = 1, .door = STR("login")}, &login, &err));
+		&(struct tls_server_settings){.chains = &chain, .chain_count = 1, .door = STR("login")},
+		&login, &err));
 	struct tls_context *client = client_of(&(struct tls_client_settings){.min_version = "1.3"});
 	struct tls_ticket_key key;
 	bool resumed;
@@ -483,9 +507,13 @@ static void test_peers(void **state)
 		size_t n;
 		enum err_kind want;
 	} cases[] = {
-		{"EHLO plain.example\r\n", 20, ERR_SYNTAX}, {"GET / HTTP/1.0\r\n\r\n", 18, ERR_SYNTAX},
-		{"\x16\x03\x01\x00\x05hello", 10, ERR_SYNTAX}, {"\x16\x03\x01\xff\xff", 5, ERR_SYNTAX},
-		{"\x15\x03\x01\x00\x02\x02\x28", 7, ERR_SYNTAX}, {"", 0, ERR_GONE}, {"\x16\x03\x01", 3, ERR_GONE},
+		{"EHLO plain.example\r\n", 20, ERR_SYNTAX},
+		{"GET / HTTP/1.0\r\n\r\n", 18, ERR_SYNTAX},
+		{"\x16\x03\x01\x00\x05hello", 10, ERR_SYNTAX},
+		{"\x16\x03\x01\xff\xff", 5, ERR_SYNTAX},
+		{"\x15\x03\x01\x00\x02\x02\x28", 7, ERR_SYNTAX},
+		{"", 0, ERR_GONE},
+		{"\x16\x03\x01", 3, ERR_GONE},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		int fd[2];
@@ -532,18 +560,22 @@ static void test_gone(void **state)
 /* The client checks chain and name. */
 static void test_verify(void **state)
 {
-	struct identity id = identity_make(KEY_EC_P256, "mail.example.org"), other = identity_make(KEY_EC_P256, "x.example");
+	struct identity id = identity_make(KEY_EC_P256, "mail.example.org"),
+			other = identity_make(KEY_EC_P256, "x.example");
 	struct tls_context *server = server_of(NULL, &id, 1);
 	const struct {
 		struct str ca;
 		const char *host;
 		bool want;
 	} cases[] = {
-		{buf_str(&id.cert), "mail.example.org", true}, {buf_str(&id.cert), "other.example.org", false},
-		{buf_str(&other.cert), "mail.example.org", false}, {buf_str(&id.cert), "", false},
+		{buf_str(&id.cert), "mail.example.org", true},
+		{buf_str(&id.cert), "other.example.org", false},
+		{buf_str(&other.cert), "mail.example.org", false},
+		{buf_str(&id.cert), "", false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct tls_context *client = client_of(&(struct tls_client_settings){.ca_pem = cases[i].ca, .verify = true});
+		struct tls_context *client =
+			client_of(&(struct tls_client_settings){.ca_pem = cases[i].ca, .verify = true});
 		struct pair p;
 		pair_open(&p, server, client, cases[i].host);
 		pair_handshake(&p);
@@ -560,7 +592,8 @@ static void test_verify(void **state)
 static void test_bulk(void **state)
 {
 	struct identity id = identity_make(KEY_EC_P256, "mail.example.org");
-	struct tls_context *server = server_of(NULL, &id, 1), *client = client_of(&(struct tls_client_settings){0});
+	struct tls_context *server = server_of(NULL, &id, 1),
+			   *client = client_of(&(struct tls_client_settings){0});
 	struct pair p;
 	struct err err;
 	enum { TOTAL = 3 << 20 };
@@ -572,7 +605,8 @@ static void test_bulk(void **state)
 	size_t sent = 0, n;
 	while (out.n < TOTAL) {
 		enum tls_result r = TLS_OK;
-		while (sent < TOTAL && (r = tls_write(p.server, in.p + sent, TOTAL - sent, &n, &err)) == TLS_OK)
+		while (sent < TOTAL &&
+		       (r = tls_write(p.server, in.p + sent, TOTAL - sent, &n, &err)) == TLS_OK)
 			sent += n;
 		assert_true(r == TLS_OK || r == TLS_WANT_WRITE);
 		while ((r = tls_read(p.client, buf_room(&out, 65536), 65536, &n, &err)) == TLS_OK)
@@ -595,15 +629,24 @@ static void test_hello(void **state)
 		bool want;
 		size_t need;
 	} cases[] = {
-		{"", 0, true, 0}, {"\x16", 1, true, 0}, {"\x16\x03\x01\x02", 4, true, 0},
-		{"\x16\x03\x01\x02\x00", 5, true, 517}, {"\x16\x03\x03\x02\x00\x01", 6, true, 517},
-		{"\x16\x03\x03\x02\x00\x02", 6, false, 0}, {"\x16\x03\x03\x00\x00", 5, false, 0},
-		{"\x16\x03\x03\x40\x01", 5, false, 0}, {"\x16\x03\x03\x40\x00", 5, true, 16389},
-		{"\x15\x03\x03", 3, false, 0}, {"\x16\x02", 2, false, 0}, {"E", 1, false, 0}, {"\x16\x03\x05", 3, false, 0},
+		{"", 0, true, 0},
+		{"\x16", 1, true, 0},
+		{"\x16\x03\x01\x02", 4, true, 0},
+		{"\x16\x03\x01\x02\x00", 5, true, 517},
+		{"\x16\x03\x03\x02\x00\x01", 6, true, 517},
+		{"\x16\x03\x03\x02\x00\x02", 6, false, 0},
+		{"\x16\x03\x03\x00\x00", 5, false, 0},
+		{"\x16\x03\x03\x40\x01", 5, false, 0},
+		{"\x16\x03\x03\x40\x00", 5, true, 16389},
+		{"\x15\x03\x03", 3, false, 0},
+		{"\x16\x02", 2, false, 0},
+		{"E", 1, false, 0},
+		{"\x16\x03\x05", 3, false, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		size_t need = 99;
-		assert_int_equal(tls_looks_like_hello((struct str){cases[i].bytes, cases[i].n}, &need), cases[i].want);
+		assert_int_equal(tls_looks_like_hello((struct str){cases[i].bytes, cases[i].n}, &need),
+				 cases[i].want);
 		assert_int_equal(need, cases[i].want ? cases[i].need : 0);
 	}
 }
@@ -624,8 +667,8 @@ static void *many_handshakes(void *arg)
 	return NULL;
 }
 
-static bool sign_quietly(void *ctx, const unsigned char id[KEY_ID_SIZE], enum sign_form form, const void *text, size_t n,
-			 struct buf *sig, struct err *err)
+static bool sign_quietly(void *ctx, const unsigned char id[KEY_ID_SIZE], enum sign_form form,
+			 const void *text, size_t n, struct buf *sig, struct err *err)
 {
 	(void)id;
 	return tls_form_sign(ctx, form, (struct str){text, n}, sig, err);
@@ -658,10 +701,12 @@ int main(void)
 	tls_init();
 	signal(SIGPIPE, SIG_IGN);
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_handshakes), cmocka_unit_test(test_keys_dead), cmocka_unit_test(test_choice),
-		cmocka_unit_test(test_bad_settings), cmocka_unit_test(test_tickets), cmocka_unit_test(test_ticket_door),
-		cmocka_unit_test(test_peers), cmocka_unit_test(test_gone), cmocka_unit_test(test_verify),
-		cmocka_unit_test(test_bulk), cmocka_unit_test(test_hello), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_handshakes), cmocka_unit_test(test_keys_dead),
+		cmocka_unit_test(test_choice),     cmocka_unit_test(test_bad_settings),
+		cmocka_unit_test(test_tickets),    cmocka_unit_test(test_ticket_door),
+		cmocka_unit_test(test_peers),      cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_verify),     cmocka_unit_test(test_bulk),
+		cmocka_unit_test(test_hello),      cmocka_unit_test(test_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

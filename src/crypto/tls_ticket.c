@@ -86,8 +86,8 @@ static bool use_key(const struct tls_ticket_key *key, const unsigned char *iv, E
 }
 
 /* -1: error, 0: no ticket (or not one of ours), 1: use it, 2: use it and give a new one. */
-static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
-		     int seal)
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+		     EVP_MAC_CTX *mac, int seal)
 {
 	struct tls_tickets *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 	struct tls_ticket_key key;
