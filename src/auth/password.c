@@ -258,15 +258,16 @@ enum password_check password_verify(struct str stored, struct str password, stru
 {
 	struct stored_password p;
 	struct buf decoded = {0};
+	/* crypt(3) would stop at a NUL and refuse what is long; an empty password is none, whatever is
+	 * stored. The time is spent all the same. */
+	bool possible = password.n > 0 && password.n <= PASSWORD_MAX && !str_has_byte(password, '\0');
 	int right = -1;
 	if (password_parse(stored, &p, &decoded, err))
-		right = compare(&p, stored, password, err);
+		right = compare(&p, stored, str_sub(password, 0, PASSWORD_MAX), err);
 	buf_wipe(&decoded);
 	if (right < 0)
 		return PASSWORD_BAD_HASH;
-	/* crypt(3) would stop at the NUL; an empty password is none, whatever is stored. */
-	bool possible = password.n > 0 && password.n <= PASSWORD_MAX && !str_has_byte(password, '\0');
-	return right > 0 && possible ? PASSWORD_MATCH : PASSWORD_MISMATCH;
+	return right && possible ? PASSWORD_MATCH : PASSWORD_MISMATCH;
 }
 
 void password_burn(struct str password)
