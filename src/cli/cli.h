@@ -14,6 +14,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* Where --config and PABAL_CONFIG are not given. */
+#define CLI_CONFIG_DEFAULT "/etc/pabal/pabal.conf"
+
 /* sysexits(3), and 1 where a look-up found nothing */
 enum cli_exit {
 	CLI_OK = 0, CLI_NOT_FOUND = 1, CLI_USAGE = 64, CLI_DATA = 65, CLI_NO_USER = 67, CLI_UNAVAILABLE = 69,
@@ -23,12 +26,19 @@ enum cli_exit {
 struct config;
 struct cli;
 
+enum cli_where {
+	CLI_ALONE,   /* needs no server */
+	CLI_EITHER,  /* asks the server when it runs, else works on the files itself */
+	CLI_SERVER,  /* the server must run */
+	CLI_HIDDEN,  /* for the program itself: not in help */
+};
+
 struct cli_command {
 	const char *words;   /* "account add" */
 	const char *args;
+	enum cli_where where;
 	const char *help_en, *help_ko;
 	const char *example;
-	bool hidden;         /* role, for the master only */
 	int (*run)(struct cli *cli);
 };
 
@@ -69,6 +79,8 @@ int cli_fail_err(struct cli *cli, const struct err *err);
 int cli_usage(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_print(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_flush(struct cli *cli);
+/* The exit code for a kind of failure. */
+int cli_exit_of(const struct err *err);
 /* The text for the user's language. */
 const char *cli_text(const struct cli *cli, const char *en, const char *ko);
 

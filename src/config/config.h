@@ -135,6 +135,8 @@ const struct setting_info *setting_info(enum setting id);
 bool setting_find(struct str name, enum setting *out);
 /* The nearest name, or NULL when none is near. */
 const char *setting_suggest(struct str name);
+/* The nearest of n names within a third of its length, or NULL: "did you mean". */
+const char *config_nearest(struct str s, const char *const *names, size_t n);
 /* The value as it could stand in the file, and whether the file sets it. */
 void config_format(const struct config *c, enum setting id, struct buf *out);
 bool config_is_set(const struct config *c, enum setting id);

@@ -94,6 +94,3 @@ struct str config_choice_at(const char *choices, int i);
 /* The assignments made a snapshot: $names, defaults, bounds, listeners. */
 bool config_build(struct config *c, struct assignments *as, const char *dir);
 void config_build_listeners(struct config *c, struct assignments *as, const char *dir);
-
-/* The nearest of n names within a third of its length, or NULL. */
-const char *config_nearest(struct str s, const char *const *names, size_t n);

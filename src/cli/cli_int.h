@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/* cli/cli_int.h: for this folder alone. */
+#pragma once
+#include "cli/cli.h"
+
+enum { CLI_SPEC_MAX = 40 };
+
+/* One part of a command's argument text. */
+struct cli_part {
+	struct str name;   /* "ADDRESS", "--quota", "-f" */
+	struct str value;  /* of an option: "SIZE"; p == NULL: takes none */
+	bool is_option, optional, repeated;
+};
+struct cli_spec {
+	struct cli_part v[CLI_SPEC_MAX];
+	size_t n;
+};
+void cli_spec_parse(const char *args, struct cli_spec *out);
+
+/* Splits argv behind the command's words into cli->args and options. 0 or an exit code. */
+int cli_parse_arguments(struct cli *cli, const struct str *v, size_t n);
+
+/* Help: all commands, those that begin with the words, or one. */
+void cli_help_all(struct cli *cli);
+void cli_help_command(struct cli *cli, const struct cli_command *c);
+/* The nearest command's words, or NULL. */
+const char *cli_suggest(struct str words);
+/* "a b c" of v[0..n) */
+struct str cli_join(struct arena *a, const struct str *v, size_t n);
+/* The command whose words v begins with, most words first; *out_words: how many. */
+const struct cli_command *cli_match(const struct str *v, size_t n, size_t *out_words);
+
+void cli_man_command(struct buf *out);
+void cli_man_settings(struct buf *out);
+
+/* Prints the reply for --json; true when that was all. */
+struct json_value;
+bool cli_print_json(struct cli *cli, struct str json);
+/* "2026-11-24 10:00" in local time, "-" for 0 */
+struct str cli_time(struct arena *a, int64_t unix_s);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+#include "cli/cli_int.h"
+#include "cli/table.h"
+#include "config/config.h"
+
+#include <string.h>
+
+const char *cli_suggest(struct str words)
+{
+	size_t n, k = 0;
+	const struct cli_command *c = cli_commands(&n);
+	const char *names[256];
+	for (size_t i = 0; i < n && k < 256; i++) {
+		if (c[i].where != CLI_HIDDEN)
+			names[k++] = c[i].words;
+	}
+	return config_nearest(words, names, k);
+}
+
+void cli_help_all(struct cli *cli)
+{
+	size_t n;
+	const struct cli_command *c = cli_commands(&n);
+	struct table *t = table_new(cli->arena, "|");
+	cli_print(cli, "%s\n\n",
+		  cli_text(cli, "pabal: a whole mail server in one program.\nusage: pabal COMMAND [ARGUMENTS]",
+			   "파발(pabal): 하나의 프로그램으로 된 메일 서버.\n사용법: pabal 명령 [인자]"));
+	for (size_t i = 0; i < n; i++) {
+		if (c[i].where == CLI_HIDDEN)
+			continue;
+		table_cell_fmt(t, "  %s", c[i].words);
+		table_cell(t, str_of(cli_text(cli, c[i].help_en, c[i].help_ko)));
+	}
+	table_print(t, &cli->out);
+	cli_print(cli, "\n%s\n",
+		  cli_text(cli,
+			   "Each takes --config FILE (or PABAL_CONFIG), --json and --help, which shows arguments and an example.",
+			   "모든 명령은 --config 파일(또는 PABAL_CONFIG), --json, 그리고 인자와 예를 보여 주는 --help를 받습니다."));
+}
+
+static const char *where_text(const struct cli *cli, enum cli_where where)
+{
+	switch (where) {
+	case CLI_ALONE:
+	case CLI_HIDDEN:
+		return "";
+	case CLI_EITHER:
+		return cli_text(cli, "Works with the server running or stopped.",
+				"서버가 실행 중이거나 멈춰 있어도 됩니다.");
+	case CLI_SERVER:
+		return cli_text(cli, "The server must be running.", "서버가 실행 중이어야 합니다.");
+	}
+	return "";
+}
+
+void cli_help_command(struct cli *cli, const struct cli_command *c)
+{
+	cli_print(cli, "pabal %s%s%s\n\n  %s\n", c->words, c->args[0] ? " " : "", c->args,
+		  cli_text(cli, c->help_en, c->help_ko));
+	if (where_text(cli, c->where)[0])
+		cli_print(cli, "  %s\n", where_text(cli, c->where));
+	cli_print(cli, "\n%s:\n  %s\n", cli_text(cli, "Example", "예"), c->example);
+}
+
+int cmd_help(struct cli *cli);
+int cmd_help(struct cli *cli)
+{
+	size_t words;
+	if (cli->nargs == 0) {
+		cli_help_all(cli);
+		return CLI_OK;
+	}
+	const struct cli_command *c = cli_match(cli->args, cli->nargs, &words);
+	if (c) {
+		cli_help_command(cli, c);
+		return CLI_OK;
+	}
+	size_t n;
+	bool any = false;
+	const struct cli_command *all = cli_commands(&n);
+	struct str wanted = cli_join(cli->arena, cli->args, cli->nargs);
+	for (size_t i = 0; i < n; i++) {
+		if (all[i].where != CLI_HIDDEN && str_starts(str_of(all[i].words), wanted)) {
+			if (any)
+				cli_print(cli, "\n");
+			cli_help_command(cli, &all[i]);
+			any = true;
+		}
+	}
+	if (any)
+		return CLI_OK;
+	const char *near = cli_suggest(wanted);
+	return cli_fail(cli, CLI_USAGE, cli_text(cli, "no command \"%.*s\"%s%s", "\"%.*s\" 명령이 없습니다%s%s"),
+			STR_ARG(wanted), near ? cli_text(cli, "; did you mean ", "; 혹시 ") : "", near ? near : "");
+}
