@@ -11,10 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COMMAND(id, ...) int cmd_##id(struct cli *cli);
-#include "cli/commands.def"
-#undef COMMAND
-
 static const struct cli_command commands[] = {
 #define COMMAND(id, words_, args_, where_, example_, en, ko)                                         \
 	{.words = words_, .args = args_, .where = where_, .help_en = en, .help_ko = ko,              \

@@ -58,6 +58,11 @@ struct cli {
 	char **argv;
 };
 
+/* The verbs, by their rows. */
+#define COMMAND(id, ...) int cmd_##id(struct cli *cli);
+#include "cli/commands.def"
+#undef COMMAND
+
 /* The whole program but for the includes of main.c. */
 int cli_main(int argc, char **argv);
 

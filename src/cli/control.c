@@ -126,15 +126,15 @@ static void error_of(const struct json_value *reply, struct err *err)
 	err_set(err, k, "%.*s", STR_ARG(json_value_str_or(json_value_member(reply, "text"), STR("the server refused"))));
 }
 
-/* The reply's text goes out for --json, its failure as a message in any case. */
+/* A failure is a message in any case, and the reply's text for --json besides. */
 static int finish(struct cli *cli, const struct buf *reply, struct json_doc **out_reply, struct err *err)
 {
 	if (!json_doc_parse(buf_str(reply), CONTROL_LINE_MAX, out_reply, err))
 		return cli_fail_err(cli, err);
-	cli_print_json(cli, buf_str(reply));
 	const struct json_value *root = json_doc_root(*out_reply);
 	if (json_value_bool_or(json_value_member(root, "ok"), false))
 		return CLI_OK;
+	cli_print_json(cli, buf_str(reply));
 	error_of(root, err);
 	return cli_fail_err(cli, err);
 }

@@ -20,7 +20,8 @@ bool control_connect(const char *run_dir, const char *role, int *out_fd, struct 
 bool control_call(int fd, struct str request, struct buf *reply, struct err *err) MUST_CHECK;
 
 /* One request to the directory: over auth's socket when the server runs, else on the database
- * itself. 0 and the parsed reply ({"ok": true}), or the exit code after a message. */
+ * itself. 0 and the parsed reply ({"ok": true}), or the exit code after a message. Printing the
+ * reply, json_value_print for --json, is the caller's part. */
 int cli_directory(struct cli *cli, struct str request, struct json_doc **out_reply);
 /* The same without a message: *out_reply also for {"ok": false}. */
 bool cli_directory_call(struct cli *cli, struct str request, struct json_doc **out_reply,

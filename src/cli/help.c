@@ -63,7 +63,6 @@ void cli_help_command(struct cli *cli, const struct cli_command *c)
 	cli_print(cli, "\n%s:\n  %s\n", cli_text(cli, "Example", "예"), c->example);
 }
 
-int cmd_help(struct cli *cli);
 int cmd_help(struct cli *cli)
 {
 	size_t words;

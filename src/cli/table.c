@@ -22,7 +22,8 @@ struct table *table_new(struct arena *a, const char *titles)
 	while (rest.p && t->columns < TABLE_COLUMNS_MAX) {
 		struct str title = str_cut(&rest, '|');
 		t->right[t->columns] = str_starts(title, STR(">"));
-		t->titles[t->columns++] = str_from(title, t->right[t->columns]);
+		t->titles[t->columns] = str_from(title, t->right[t->columns]);
+		t->columns++;
 	}
 	return t;
 }
