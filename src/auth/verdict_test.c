@@ -331,7 +331,7 @@ static void test_full(void **state)
 	for (size_t i = 0; i < N; i++) {
 		struct verdict_request r = {.account = str_of(networks[i]),
 					    .network = str_of(networks[i]),
-					    .password = (struct str){"0123456789abcdef" + i, 1}};
+					    .password = str_sub(STR("0123456789abcdef"), i, 1)};
 		verdict_submit(t.e, &r);
 	}
 	box_wait(&t.box, N);
