@@ -211,8 +211,8 @@ static int take_common(struct cli *cli, struct invocation *in)
 			cli->config_path = cli->argv[i] + 9;
 		} else if (options && str_eq(s, STR("--config"))) {
 			if (i + 1 >= cli->argc)
-				return cli_fail(cli, CLI_USAGE, cli_text(cli, "--config needs a file",
-									 "--config 뒤에 파일이 필요합니다"));
+				return cli_fail(cli, CLI_USAGE, "%s", cli_text(cli, "--config needs a file",
+									       "--config 뒤에 파일이 필요합니다"));
 			cli->config_path = cli->argv[++i];
 		} else {
 			in->v[in->n++] = s;
