@@ -154,14 +154,9 @@ static struct str domain(struct reader *r)
 	for (;;) {
 		struct str part = scan_while(&r->s, is_domain);
 		if (part.n == 0) break;
-		struct scan before = r->s;
 		buf_add(&b, part);
 		if (!blanks(r)) continue;
-		bool dotted = b.p[b.n - 1] == '.' || scan_peek(&r->s) == '.';
-		if (!dotted || !is_domain((unsigned char)scan_peek(&r->s))) {
-			(void)before; /* blanks belong to nobody */
-			break;
-		}
+		if (b.p[b.n - 1] != '.' && scan_peek(&r->s) != '.') break;
 	}
 	return b.n > 0 ? arena_str(r->a, buf_str(&b)) : STR_NONE;
 }
@@ -200,7 +195,10 @@ static void angle_addr(struct reader *r, struct address_item *item)
 				continue;
 			}
 			bool dotted = r->words[i].text.p[0] == '.' || (b.n > 0 && b.p[b.n - 1] == '.');
-			if (!dotted) buf_byte(&b, ' ');
+			if (!dotted) {
+				buf_byte(&b, ' ');
+				r->out->broken = true;
+			}
 			buf_add(&b, r->words[i].text);
 		}
 		item->local = arena_str(r->a, b.n > 0 ? buf_str(&b) : STR(""));

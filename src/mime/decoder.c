@@ -122,10 +122,10 @@ static bool qp_continue(struct mime_decoder *d, char c, struct buf *out)
 	bool escape = d->held[0] == '=';
 	if (c == '\n') {
 		/* Soft line break, or blanks before a line end, which are not there (RFC 2045 6.7 (3)). */
-		if (escape && d->held_n == 2 && hex_value(last) >= 0) qp_flush(d, out);
-		bool cr = last == '\r';
+		bool text = escape && d->held_n == 2 && hex_value(last) >= 0, cr = last == '\r';
+		if (text) qp_flush(d, out);
 		d->held_n = 0;
-		if (!escape) buf_add(out, cr ? STR("\r\n") : STR("\n"));
+		if (!escape || text) buf_add(out, cr ? STR("\r\n") : STR("\n"));
 		return true;
 	}
 	if (last == '\r') {
