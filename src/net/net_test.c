@@ -248,7 +248,7 @@ static void put(int fd, const char *text)
 /* A line without its end; NULL at the end of file. */
 static const char *line(int fd)
 {
-	static char text[512];
+	static __thread char text[512];
 	size_t n = 0;
 	while (n < sizeof text - 1) {
 		ssize_t got = recv(fd, text + n, 1, 0);
