@@ -35,10 +35,8 @@ int cli_request_send(struct cli_request *r, struct cli *cli, struct json_doc **o
 	json_write_object_end(&r->w);
 	int rc = cli_directory(cli, buf_str(&r->text), out_reply);
 	buf_free(&r->text);
-	if (rc == CLI_OK && cli->json) {
+	if (rc == CLI_OK && cli->json)
 		json_value_print(json_doc_root(*out_reply), &cli->out);
-		buf_byte(&cli->out, '\n');
-	}
 	return rc;
 }
 

@@ -15,7 +15,20 @@ const char *cli_suggest(struct str words)
 		if (c[i].where != CLI_HIDDEN)
 			names[k++] = c[i].words;
 	}
-	return config_nearest(words, names, k);
+	const char *near = config_nearest(words, names, k);
+	struct str first = str_cut(&words, ' ');
+	/* A misspelt noun: the first command that has the right one. */
+	for (size_t i = 0; i < k && !near; i++) {
+		struct str rest = str_of(names[i]), noun = str_cut(&rest, ' ');
+		char word[32];
+		if (noun.n >= sizeof word || !rest.p)
+			continue;
+		memcpy(word, noun.p, noun.n);
+		word[noun.n] = '\0';
+		if (config_nearest(first, (const char *const[]){word}, 1))
+			near = names[i];
+	}
+	return near;
 }
 
 void cli_help_all(struct cli *cli)
