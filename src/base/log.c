@@ -351,3 +351,10 @@ void log_context_clear(void)
 	context.sid_n = context.qid_n = 0;
 	context.account_n = 0;
 }
+
+void log_context_get(struct str *out_sid, struct str *out_qid, struct str *out_account)
+{
+	*out_sid = (struct str){context.sid, context.sid_n};
+	*out_qid = (struct str){context.qid, context.qid_n};
+	*out_account = (struct str){context.account, context.account_n};
+}

@@ -49,6 +49,8 @@ void log_to_fd(int fd, bool datagram); /* the log role's socket; -1: standard er
 /* Thread-local context, copied; empty strings clear. */
 void log_context(struct str sid, struct str qid, struct str account);
 void log_context_clear(void);
+/* This thread's, as views; also from a signal handler (crash notes). */
+void log_context_get(struct str *out_sid, struct str *out_qid, struct str *out_account);
 
 /* Formatting, shared with the log role and its tests: no newline in the output. */
 struct buf;

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * proc/log.c: the log role. Identity: pabal-log. Sandbox: the log's directory, nothing else.
+ * Descriptors: one datagram socket per process, so that none writes in another's name; the log file.
+ * Messages: role_log_source, role_reopen. Threads: the first, and one that reads.
+ *
+ * Lines come formatted; bytes that a formatter would have escaped cost the line its rest. The file is
+ * opened with O_APPEND; on role_reopen (SIGHUP, SIGUSR1) it is opened again by its name, so rotation
+ * is a rename and a signal.
+ */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proc/role_int.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LINE_BYTES = 4096, SOURCES_MAX = 256, BATCH = 64, OUT_HIGH = 64 * 1024 };
+
+struct source {
+	char role[32];
+	int fd;
+};
+struct log_role {
+	struct role *role;
+	struct lock lock;
+	/* guarded by lock */
+	struct source sources[SOURCES_MAX];
+	size_t sources_n;
+	bool json, reopen, drain;
+	uint64_t lines, lost, forged;
+
+	int dir_fd, file_fd, wake;
+	char file[256]; /* name in dir_fd; empty: standard error */
+	pthread_t thread;
+	bool running;
+	struct buf out; /* the reader's own */
+};
+
+static void *log_create(struct role *r)
+{
+	struct log_role *l = mem_new(struct log_role);
+
+	l->role = r;
+	lock_init(&l->lock, LOCK_PROC);
+	l->dir_fd = -1;
+	l->file_fd = STDERR_FILENO;
+	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return l;
+}
+
+static void wake(struct log_role *l)
+{
+	uint64_t one = 1;
+
+	if (write(l->wake, &one, sizeof(one)) < 0)
+		return; /* it is awake */
+}
+
+static void add_source(struct log_role *l, struct msg_role_log_source *m)
+{
+	LOCK_SCOPED(&l->lock);
+	if (l->sources_n == SOURCES_MAX || m->socket < 0)
+		return;
+	struct source *s = &l->sources[l->sources_n++];
+	snprintf(s->role, sizeof(s->role), "%.*s", STR_ARG(m->role));
+	s->fd = m->socket;
+	m->socket = -1;
+	wake(l);
+}
+
+static void log_on_master(struct role *r, struct message *m)
+{
+	struct log_role *l = r->state;
+
+	if (m->type == MSG_role_log_source) {
+		add_source(l, &m->role_log_source);
+	} else if (m->type == MSG_role_reopen) {
+		LOCK_SCOPED(&l->lock);
+		l->reopen = true;
+		wake(l);
+	}
+}
+
+static bool open_file(struct log_role *l, struct err *err)
+{
+	int fd = openat(l->dir_fd, l->file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+	if (fd < 0)
+		return err_sys(err, "open log file %s", l->file);
+	if (l->file_fd != STDERR_FILENO)
+		close(l->file_fd);
+	l->file_fd = fd;
+	return true;
+}
+
+static bool log_prepare(struct role *r, struct sandbox *s, struct err *err)
+{
+	struct log_role *l = r->state;
+	CONFIG_SCOPED c = role_config(r);
+	struct str path = str_of(config_path(c, SETTING_LOG_PATH));
+	size_t slash = str_find_last_byte(path, '/');
+
+	l->json = config_enum(c, SETTING_LOG_FORMAT) == CONFIG_LOG_JSON;
+	if (path.n == 0 || slash == STR_NPOS)
+		return true;
+	snprintf(l->file, sizeof(l->file), "%.*s", STR_ARG(str_from(path, slash + 1)));
+	const char *dir = arena_cstr(r->arena, slash ? str_sub(path, 0, slash) : STR("/"));
+	return role_open_dir(r, s, dir, SANDBOX_WRITE, &l->dir_fd, err) && open_file(l, err);
+}
+
+/* The head of a line: "2026-... level event ", then "key=value ..." as JSON members. */
+static void add_json(struct buf *out, struct str line)
+{
+	struct json_writer w;
+	struct str rest = line;
+
+	json_write_init(&w, out);
+	json_write_object_begin(&w);
+	json_write_name(&w, STR("@timestamp"));
+	json_write_str(&w, str_cut(&rest, ' '));
+	json_write_name(&w, STR("level"));
+	json_write_str(&w, str_cut(&rest, ' '));
+	json_write_name(&w, STR("event"));
+	json_write_str(&w, str_cut(&rest, ' '));
+	while (rest.n) {
+		struct str key = str_cut(&rest, '=');
+		size_t n = 0;
+		json_write_name(&w, key);
+		if (rest.n && rest.p[0] == '"') {
+			for (n = 1; n < rest.n && rest.p[n] != '"'; n++)
+				n += rest.p[n] == '\\' && n + 1 < rest.n;
+			json_write_str(&w, str_sub(rest, 1, n - 1));
+			rest = str_from(rest, n + 2);
+		} else {
+			json_write_str(&w, str_cut(&rest, ' '));
+		}
+	}
+	json_write_object_end(&w);
+}
+
+/* Escapes were made by the sender's formatter; what they would have prevented ends the line. */
+static struct str checked(struct log_role *l, struct str line)
+{
+	for (size_t i = 0; i < line.n; i++)
+		if ((unsigned char)line.p[i] < 0x20 || line.p[i] == 0x7f) {
+			l->forged++;
+			return str_sub(line, 0, i);
+		}
+	return line;
+}
+
+static void add_line(struct log_role *l, struct str line, bool json)
+{
+	line = checked(l, line);
+	if (line.n == 0)
+		return;
+	if (json)
+		add_json(&l->out, line);
+	else
+		buf_add(&l->out, line);
+	buf_byte(&l->out, '\n');
+	l->lines++;
+}
+
+static void write_out(struct log_role *l)
+{
+	size_t done = 0;
+
+	while (done < l->out.n) {
+		ssize_t n = write(l->file_fd, l->out.p + done, l->out.n - done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) { /* a full disk loses log lines, not mail */
+			l->lost++;
+			break;
+		}
+		done += (size_t)n;
+	}
+	buf_clear(&l->out);
+}
+
+static void own_line(struct log_role *l, enum log_level level, const char *event, struct str path)
+{
+	struct log_field f = K_STR(path, path);
+	BUF_SCOPED line = {0};
+
+	log_format(&line, clock_wall_us(), level, STR("log"), event, &f, 1);
+	add_line(l, buf_str(&line), l->json);
+}
+
+/* False: nothing there, or the other side has gone. */
+static bool read_source(struct log_role *l, struct source *s, bool json)
+{
+	char line[LINE_BYTES];
+
+	for (int i = 0; i < BATCH; i++) {
+		ssize_t n = recv(s->fd, line, sizeof(line), MSG_DONTWAIT);
+		if (n <= 0)
+			return n < 0 && errno == EAGAIN;
+		add_line(l, (struct str){line, (size_t)n}, json);
+		if (l->out.n > OUT_HIGH)
+			write_out(l);
+	}
+	return true;
+}
+
+static void reopen_if_asked(struct log_role *l)
+{
+	struct err err;
+
+	lock_take(&l->lock);
+	bool asked = l->reopen && l->file[0];
+	l->reopen = false;
+	lock_drop(&l->lock);
+	if (!asked)
+		return;
+	if (open_file(l, &err))
+		own_line(l, LOG_INFO, "log.reopened", str_of(l->file));
+	else
+		own_line(l, LOG_ERROR, "log.reopen.failed", str_of(err.cause));
+}
+
+static size_t poll_set(struct log_role *l, struct pollfd *p)
+{
+	LOCK_SCOPED(&l->lock);
+	p[0] = (struct pollfd){.fd = l->wake, .events = POLLIN};
+	for (size_t i = 0; i < l->sources_n; i++)
+		p[i + 1] = (struct pollfd){.fd = l->sources[i].fd, .events = POLLIN};
+	return l->sources_n;
+}
+
+static void *reader(void *ctx)
+{
+	struct log_role *l = ctx;
+	struct pollfd p[SOURCES_MAX + 1];
+
+	for (;;) {
+		size_t n = poll_set(l, p);
+		lock_take(&l->lock);
+		bool last = l->drain, json = l->json;
+		lock_drop(&l->lock);
+		poll(p, n + 1, last ? 0 : -1);
+		uint64_t count;
+		if ((p[0].revents & POLLIN) && read(l->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
+			return NULL;
+		for (size_t i = 0; i < n; i++)
+			if (p[i + 1].revents)
+				(void)read_source(l, &l->sources[i], json);
+		reopen_if_asked(l);
+		write_out(l);
+		if (last)
+			return NULL;
+	}
+}
+
+static bool log_start(struct role *r, struct err *err)
+{
+	struct log_role *l = r->state;
+
+	errno = pthread_create(&l->thread, NULL, reader, l);
+	l->running = errno == 0;
+	return l->running || err_sys(err, "pthread_create");
+}
+
+static void log_configured(struct role *r)
+{
+	struct log_role *l = r->state;
+	CONFIG_SCOPED c = role_config(r);
+
+	LOCK_SCOPED(&l->lock);
+	l->json = config_enum(c, SETTING_LOG_FORMAT) == CONFIG_LOG_JSON;
+}
+
+static bool log_drained(struct role *r)
+{
+	(void)r;
+	return true;
+}
+
+static void log_stop(struct role *r)
+{
+	struct log_role *l = r->state;
+
+	lock_take(&l->lock);
+	l->drain = true;
+	wake(l);
+	lock_drop(&l->lock);
+	if (l->running)
+		pthread_join(l->thread, NULL);
+}
+
+static void log_status(struct role *r, struct json_writer *w)
+{
+	struct log_role *l = r->state;
+
+	LOCK_SCOPED(&l->lock);
+	json_write_member_int(w, "lines", (int64_t)l->lines);
+	json_write_member_int(w, "lost", (int64_t)l->lost);
+	json_write_member_int(w, "forged", (int64_t)l->forged);
+}
+
+const struct role_form role_form_log = {
+	.calls = SANDBOX_FILES,
+	.create = log_create,
+	.prepare = log_prepare,
+	.start = log_start,
+	.on_master = log_on_master,
+	.configured = log_configured,
+	.drained = log_drained,
+	.stop = log_stop,
+	.status = log_status,
+};

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * proc/master_int.h: the master. Single-threaded: one poll loop over children, signals, control
+ * clients and timers. It reads nothing foreign: the configuration is parsed and the certificates are
+ * read by a child (load.c), and what roles send is decoded from rows.
+ */
+#pragma once
+#include "crypto/tls.h"
+#include "ipc/channel.h"
+#include "proc/crash.h"
+#include "proc/proc.h"
+#include "proc/roles.h"
+#include <signal.h>
+#include <sys/types.h>
+
+/* ---- load.c: configuration, checked and cut up by a child ------------------------------------ */
+struct loaded {
+	struct config *config;     /* the master's part */
+	int snapshot[ROLE_COUNT];  /* sealed memfds */
+	int certificates, keys;    /* memfds; -1: none */
+};
+/* On failure *problems has one line per problem. */
+bool load_config(const char *path, struct loaded *out, struct buf *problems, struct err *err) MUST_CHECK;
+void loaded_fini(struct loaded *l);
+
+/* ---- children ------------------------------------------------------------------------------- */
+enum child_state { CHILD_DOWN, CHILD_STARTING, CHILD_READY };
+struct identity { /* whom a role runs as */
+	uid_t uid;
+	gid_t gid;
+	char name[64];
+};
+struct child {
+	struct master *master;
+	enum role_id role;
+	unsigned index;
+	char name[32];
+	enum child_state state;
+	pid_t pid;
+	struct channel *ch;
+	int log_read, log_write; /* both kept: lines wait here while the log role is away */
+	int control_fd; /* of roles that have verbs; -1: none */
+	int crash_fd;
+	unsigned restarts, backoff;
+	int64_t started_ms, next_start_ms, last_pong_ms;
+	uint64_t ping_nonce, pong_nonce;
+	struct identity who;
+	bool cold;    /* has not recovered from the power loss yet */
+	bool ended;   /* at a stop: has drained */
+	bool drain_sent, aborted;
+	char sandbox[256];
+	char why[512]; /* of role_failed */
+	struct buf status; /* JSON of the last pong */
+};
+
+struct socket_group; /* listen.c: the sockets of one address, one per process of the door */
+
+struct suspect {
+	char account[320], qid[64];
+	unsigned crashes;
+	int64_t last_ms;
+};
+enum { SUSPECTS_MAX = 64, CONTROL_CLIENTS_MAX = 8, TICKET_KEYS = 3 };
+
+struct control_client {
+	int fd;
+	int64_t answer_at_ms; /* status: waits for pongs until then; 0: not asked yet */
+	bool stop;            /* is told when we end: by the end of file */
+};
+
+struct master {
+	const struct serve_options *options;
+	struct loaded now;
+	uint32_t generation;
+	struct child *child;
+	size_t child_n;
+	struct socket_group *groups;
+	size_t groups_n;
+	int binary_fd, signal_fd, control_fd, lock_fd;
+	int log_read, log_write; /* the master's own lines */
+	struct control_client client[CONTROL_CLIENTS_MAX];
+	bool root, same_user;
+	bool cold;               /* power loss; until all have recovered */
+	bool ready, was_ready;   /* all roles are; have been */
+	int64_t start_ms, ready_after_ms;
+	int64_t next_ping_ms, next_ticket_keys_ms;
+	/* stop */
+	int64_t stop_deadline_ms; /* 0: not stopping */
+	unsigned stop_phase;
+	int exit_code;
+	struct tls_ticket_key ticket_keys[ROLE_COUNT][TICKET_KEYS];
+	size_t ticket_keys_n;
+	char mac_key[32];
+	struct suspect suspect[SUSPECTS_MAX];
+	char fatal[600];
+};
+
+/* ---- spawn.c -------------------------------------------------------------------------------- */
+bool identity_of(const struct config *c, enum role_id role, struct identity *out, struct err *err) MUST_CHECK;
+bool child_spawn(struct master *m, struct child *c, struct err *err) MUST_CHECK; /* fork, user, execveat */
+bool dirs_make(struct master *m, struct err *err) MUST_CHECK;
+
+/* ---- wiring.c ------------------------------------------------------------------------------- */
+void child_tell_start(struct master *m, struct child *c); /* all it needs, then role_start */
+void child_wire(struct master *m, struct child *c);       /* channels to all that run */
+void child_wire_two(struct master *m, struct child *a, struct child *b);
+void wire_handovers(struct master *m);                    /* those that a cold start held back */
+void tell_config(struct master *m);                       /* a new snapshot to all */
+void tell_certificates(struct master *m);
+void tell_ticket_keys(struct master *m, struct child *c);
+void ticket_keys_rotate(struct master *m);
+void tell_suspect(struct child *c, const struct suspect *s);
+
+/* ---- listen.c ------------------------------------------------------------------------------- */
+bool listeners_open(struct master *m, struct err *err) MUST_CHECK;
+void listeners_give(struct master *m, struct child *c);
+void listeners_filter(struct master *m, enum role_id door); /* after a door came or went */
+void listeners_close(struct master *m);
+bool listeners_same(const struct config *a, const struct config *b);
+
+/* ---- boot.c: was there a power loss, the key that master makes -------------------------------- */
+bool boot_is_cold(const struct config *c, bool *out, struct err *err) MUST_CHECK;
+bool boot_mark(const struct config *c, bool clean, struct err *err) MUST_CHECK;
+bool mac_key_get(const struct config *c, char key[32], struct err *err) MUST_CHECK;
+
+/* ---- notify.c ------------------------------------------------------------------------------- */
+void notify(const char *state); /* sd_notify(3): "READY=1"; nothing without NOTIFY_SOCKET */
+
+/* ---- master_control.c ------------------------------------------------------------------------ */
+bool control_open(struct master *m, struct err *err) MUST_CHECK;
+int control_socket(const struct config *c, const char *role, struct err *err); /* -1 on failure */
+void control_accept(struct master *m);
+void control_read(struct master *m, struct control_client *c);
+void control_answer_due(struct master *m);
+void control_close(struct master *m);
+
+/* ---- master.c ------------------------------------------------------------------------------- */
+bool master_reload(struct master *m, struct buf *problems);
+void master_stop(struct master *m, int exit_code);
+void master_ping(struct master *m);
+void master_reopen_logs(struct master *m);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * proc/proc.h: the server's processes, as the command line sees them (DESIGN section 1,
+ * PROCESSES.md): the master, which starts and watches, and the roles it starts.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/err.h"
+
+struct config;
+
+struct serve_options {
+	const char *config_path;
+	/* Called once when every role is ready; NULL: nothing. */
+	void (*ready)(void *ctx, const struct config *c);
+	void *ctx;
+};
+/* Runs the server in the foreground until it is stopped; an exit code of sysexits(3). Problems go to
+ * standard error. */
+int proc_serve(const struct serve_options *o);
+
+/* `pabal role NAME INDEX`, internal: descriptors come from the master. Does not return on success. */
+int role_main(struct str name, unsigned index);
+
+/* One request to a running master: 's' status, 'r' reload, 'q' stop, 'l' open logs again. The answer
+ * is a JSON object; with 'q' it comes when the server has ended. ERR_NOT_FOUND: no server runs.
+ * ERR_DENIED: not for this user. */
+bool proc_ask_master(const char *run_dir, char request, struct buf *reply, struct err *err) MUST_CHECK;
+
+/* {"pid", "host", "ports": {...}} without the closing brace's accounts: members of an object. */
+struct json_writer;
+void proc_write_ready(const struct config *c, struct json_writer *w);
