@@ -87,7 +87,8 @@ void cli_flush(struct cli *cli);
 /* The exit code for a kind of failure. */
 int cli_exit_of(const struct err *err);
 /* The text for the user's language. */
-const char *cli_text(const struct cli *cli, const char *en, const char *ko);
+const char *cli_text(const struct cli *cli, const char *en, const char *ko)
+	__attribute__((format_arg(2), format_arg(3)));
 
 /* A new password: --password-stdin, --password-file FILE, or asked twice on the terminal. The
  * caller wipes it (base/secret.h). 0, or the exit code after a message. */
