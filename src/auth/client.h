@@ -29,7 +29,8 @@ typedef void auth_done(void *ctx, const struct auth_result *r);
 
 struct auth_client {
 	void *ctx;
-	struct str (*mechanisms)(void *ctx); /* "SCRAM-SHA-256 PLAIN LOGIN", -PLUS when cb is there is the door's part */
+	/* "SCRAM-SHA-256 PLAIN LOGIN", -PLUS when cb is there is the door's part */
+	struct str (*mechanisms)(void *ctx);
 	/* initial NULL: none given. Channel binding and addresses are taken from the connection. The
 	 * attempt number (unique in this process) is returned. */
 	uint64_t (*begin)(void *ctx, struct conn *c, struct str mechanism, const struct str *initial,

@@ -23,12 +23,13 @@ enum verdict_why lockout_check(struct lockout *l, struct str account, struct str
  * a MAC over account, hash and password. */
 bool lockout_seen(struct lockout *l, struct str account, uint64_t print, int64_t now);
 /* print 0: unknown (SCRAM). */
-void lockout_failure(struct lockout *l, struct str account, struct str network, uint64_t print, int64_t now);
+void lockout_failure(struct lockout *l, struct str account, struct str network, uint64_t print,
+		     int64_t now);
 void lockout_success(struct lockout *l, struct str account, struct str network, int64_t now);
 /* How long the answer to a failure waits. */
 int64_t lockout_delay_us(struct lockout *l, struct str network, int64_t now);
 
-void lockout_state(struct lockout *l, struct str account, int64_t now, bool *out_locked, unsigned *out_failures,
-		   int64_t *out_until);
+void lockout_state(struct lockout *l, struct str account, int64_t now, bool *out_locked,
+		   unsigned *out_failures, int64_t *out_until);
 void lockout_unlock(struct lockout *l, struct str account);
 void lockout_forget(struct lockout *l, struct str account); /* its known networks */

@@ -9,16 +9,22 @@
 #include "base/secret.h"
 
 enum { SASL_BINDING_MAX = 128, SASL_NONCE_MAX = 512 };
-enum sasl_binding { SASL_BINDING_EXPORTER, SASL_BINDING_UNIQUE, SASL_BINDING_SERVER_END_POINT, SASL_BINDING_COUNT };
+enum sasl_binding {
+	SASL_BINDING_EXPORTER,
+	SASL_BINDING_UNIQUE,
+	SASL_BINDING_SERVER_END_POINT,
+	SASL_BINDING_COUNT
+};
 
 enum sasl_state {
-	SASL_STATE_PLAIN,          /* the one message of PLAIN */
-	SASL_STATE_LOGIN_USER, SASL_STATE_LOGIN_PASSWORD,
-	SASL_STATE_SCRAM_FIRST,    /* client-first-message */
-	SASL_STATE_SCRAM_FINAL,    /* client-final-message */
-	SASL_STATE_SCRAM_END,      /* proven; the empty response to server-final-message */
-	SASL_STATE_VERDICT,        /* sasl_verdict() */
-	SASL_STATE_CREDENTIALS,    /* sasl_credentials() */
+	SASL_STATE_PLAIN, /* the one message of PLAIN */
+	SASL_STATE_LOGIN_USER,
+	SASL_STATE_LOGIN_PASSWORD,
+	SASL_STATE_SCRAM_FIRST, /* client-first-message */
+	SASL_STATE_SCRAM_FINAL, /* client-final-message */
+	SASL_STATE_SCRAM_END,   /* proven; the empty response to server-final-message */
+	SASL_STATE_VERDICT,     /* sasl_verdict() */
+	SASL_STATE_CREDENTIALS, /* sasl_credentials() */
 	SASL_STATE_DONE,
 };
 
@@ -31,11 +37,11 @@ struct sasl {
 	int scram_hash;
 	bool plus, plus_offered;
 	struct buf binding[SASL_BINDING_COUNT];
-	enum sasl_binding bound;   /* what the client named; plus only */
-	struct buf gs2_header;     /* as sent, with both commas */
-	struct buf client_first;   /* client-first-message-bare */
+	enum sasl_binding bound; /* what the client named; plus only */
+	struct buf gs2_header;   /* as sent, with both commas */
+	struct buf client_first; /* client-first-message-bare */
 	struct buf server_first;
-	struct buf nonce;          /* client's and server's */
+	struct buf nonce; /* client's and server's */
 	struct buf server_nonce;
 	struct scram_verifier verifier;
 };

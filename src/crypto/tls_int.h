@@ -9,7 +9,7 @@
 
 struct tls_entry { /* one chain */
 	X509 *cert;
-	STACK_OF(X509) *chain;
+	STACK_OF(X509) * chain;
 	EVP_PKEY *pkey;
 	enum key_type type;
 	struct str *names;
@@ -21,7 +21,7 @@ struct tls_context {
 	atomic_uint refs;
 	SSL_CTX *ssl;
 	bool server;
-	bool verify;                   /* client */
+	bool verify; /* client */
 	struct arena *arena;
 	struct tls_provider *provider; /* or NULL */
 	struct tls_tickets *tickets;   /* server */
@@ -30,6 +30,6 @@ struct tls_context {
 };
 
 /* The caller frees both. */
-bool cert_read(struct str pem, OSSL_LIB_CTX *libctx, X509 **out_cert, STACK_OF(X509) **out_chain, struct err *err)
-	MUST_CHECK;
+bool cert_read(struct str pem, OSSL_LIB_CTX *libctx, X509 **out_cert, STACK_OF(X509) * *out_chain,
+	       struct err *err) MUST_CHECK;
 void cert_names(struct arena *a, X509 *cert, struct str **out, size_t *out_n);

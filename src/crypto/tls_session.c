@@ -241,8 +241,8 @@ static bool binding_server_end_point(const struct tls_session *s, struct buf *ou
 		X509_free(cert);
 		return done;
 	}
-	/* After resumption no certificate was sent; which one the client remembers is certain only where there
-	 * is but one. */
+	/* After resumption no certificate was sent; which one the client remembers is certain only
+	 * where there is but one. */
 	if (SSL_session_reused(s->ssl) && s->context->entry_count != 1)
 		return false;
 	const X509 *cert = SSL_get_certificate(s->ssl);
