@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * imap/search.h: SEARCH programs (RFC 9051 6.4.4, RFC 7162 3.1.5, RFC 8474 4), parsed and evaluated.
+ *
+ * A program is a tree. A message is tried at rising cost until the answer is known: first what
+ * memory has (flags, UID, size), then the index's date, then its summary, then the message's
+ * file. Text keys compare as mime/text.h says: decoded, NFC, folded, substring.
+ */
+#pragma once
+#include "imap/parse.h"
+
+enum search_kind {
+	SEARCH_ALL, SEARCH_AND, SEARCH_OR, SEARCH_NOT,
+	SEARCH_FLAG,      /* (flags & mask) == want */
+	SEARCH_KEYWORD,
+	SEARCH_SEQ, SEARCH_UID,
+	SEARCH_LARGER, SEARCH_SMALLER, SEARCH_MODSEQ,
+	SEARCH_BEFORE, SEARCH_ON, SEARCH_SINCE,             /* INTERNALDATE, day */
+	SEARCH_OLDER, SEARCH_YOUNGER,                       /* RFC 5032, number of seconds */
+	SEARCH_EMAILID, SEARCH_THREADID,
+	SEARCH_SENT_BEFORE, SEARCH_SENT_ON, SEARCH_SENT_SINCE,
+	SEARCH_SUBJECT, SEARCH_FROM, SEARCH_TO, SEARCH_CC, SEARCH_BCC, SEARCH_HEADER,
+	SEARCH_BODY, SEARCH_TEXT,
+};
+struct search_key {
+	enum search_kind kind;
+	struct search_key *next;     /* in a list: SEARCH_AND */
+	struct search_key *a, *b;    /* AND: a is the list; OR: both; NOT: a */
+	unsigned mask, want;
+	struct str name;             /* keyword, header field name, id */
+	struct str text;             /* normalised */
+	struct sequence_set set;
+	struct uid_set resolved;     /* of set: sequence numbers or UIDs */
+	uint32_t keyword_bit;        /* 0: no message has it */
+	uint64_t number;
+	int32_t day;
+};
+enum search_return { SEARCH_MIN = 1, SEARCH_MAX = 2, SEARCH_RETURN_ALL = 4, SEARCH_COUNT = 8, SEARCH_SAVE = 16 };
+struct search_args {
+	bool has_return;
+	unsigned returns;            /* enum search_return */
+	bool modseq;                 /* a MODSEQ key is in it */
+	struct search_key *root;
+};
+enum search_problem { SEARCH_BAD, SEARCH_BAD_CHARSET };
+enum { SEARCH_KEYS_MAX = 5000 };
+
+/* [SP "RETURN" SP (...)] SP [charset SP] search-key *(SP search-key) */
+bool parse_search(struct parse *p, struct search_args *out, enum search_problem *out_problem);
+
+/* ---- evaluation ------------------------------------------------------------------------- */
+enum search_answer { SEARCH_NO, SEARCH_YES, SEARCH_DEAR }; /* DEAR: cannot be said at this cost */
+enum search_cost { SEARCH_COST_MEMORY, SEARCH_COST_DATE, SEARCH_COST_SUMMARY, SEARCH_COST_FILE };
+
+struct search_message; /* what was loaded of the message at hand */
+struct search {
+	struct view *view;
+	struct search_key *root;
+	struct arena *scratch; /* reset for each message that is loaded */
+	bool broken;           /* a message could not be read: err */
+	struct err err;
+};
+/* Resolves sets and keywords against the view. saved: "$". a: where that lives. */
+void search_prepare(struct search *s, struct uid_set saved, struct arena *a);
+/* Does this message match? *out_cost says what it took. */
+bool search_matches(struct search *s, uint32_t seq, const struct msg *m, enum search_cost *out_cost);
