@@ -43,6 +43,11 @@ struct auth_client {
 struct handover_record {
 	struct str service, ticket, account, tag, final_data, client_id;
 };
+struct networks; /* config/networks.h */
+struct door_listener { /* conn_facts()->listener; NULL: DOOR_TLS_MAY, no networks */
+	enum { DOOR_TLS_NONE, DOOR_TLS_MAY, DOOR_TLS_REQUIRED } tls;
+	const struct networks *plaintext_auth_from; /* besides auth.plaintext_networks; NULL: none */
+};
 struct door { /* conn_owner() of imap_login_protocol and pop3_login_protocol */
 	struct auth_client auth;
 	void *ctx;

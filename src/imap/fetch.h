@@ -9,8 +9,16 @@
 #include "mime/part.h"
 
 enum fetch_item {
-	FETCH_UID = 1, FETCH_FLAGS = 2, FETCH_INTERNALDATE = 4, FETCH_SIZE = 8, FETCH_ENVELOPE = 16,
-	FETCH_BODY = 32, FETCH_BODYSTRUCTURE = 64, FETCH_MODSEQ = 128, FETCH_EMAILID = 256, FETCH_THREADID = 512,
+	FETCH_UID = 1,
+	FETCH_FLAGS = 2,
+	FETCH_INTERNALDATE = 4,
+	FETCH_SIZE = 8,
+	FETCH_ENVELOPE = 16,
+	FETCH_BODY = 32,
+	FETCH_BODYSTRUCTURE = 64,
+	FETCH_MODSEQ = 128,
+	FETCH_EMAILID = 256,
+	FETCH_THREADID = 512,
 };
 enum fetch_how { FETCH_OCTETS, FETCH_DECODED, FETCH_DECODED_SIZE };
 struct fetch_section {
@@ -31,5 +39,6 @@ struct fetch_args {
 };
 enum { FETCH_SECTIONS_MAX = 1000 };
 
-/* sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers] */
+/* sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
+ * [fetch-modifiers] */
 bool parse_fetch(struct parse *p, struct fetch_args *out);

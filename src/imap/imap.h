@@ -11,4 +11,5 @@
 #include "net/conn.h"
 
 extern const struct protocol imap_login_protocol; /* conn_owner(): struct door *, auth/client.h */
-extern const struct protocol imap_protocol;       /* conn_session() set before: struct served *, store/served.h */
+extern const struct protocol
+	imap_protocol; /* conn_session() set before: struct served *, store/served.h */

@@ -31,8 +31,9 @@ bool parse_fail(struct parse *p, const char *why)
 /* ATOM-CHAR = <any CHAR except atom-specials>; ASTRING-CHAR also has "]", a tag neither "+" */
 enum { C_ATOM = 1, C_ASTRING = 2, C_TAG = 4 };
 static const unsigned char classes[256] = {
-	['!'] = 7, ['#' ... '$'] = 7, ['&' ... '\''] = 7, [','] = 7, ['-' ... '['] = 7, ['+'] = C_ATOM | C_ASTRING,
-	[']'] = C_ASTRING | C_TAG, ['^' ... 'z'] = 7, ['|' ... '~'] = 7,
+	['!'] = 7,         ['#' ... '$'] = 7,          ['&' ... '\''] = 7,        [','] = 7,
+	['-' ... '['] = 7, ['+'] = C_ATOM | C_ASTRING, [']'] = C_ASTRING | C_TAG, ['^' ... 'z'] = 7,
+	['|' ... '~'] = 7,
 };
 
 static bool atom_char(unsigned char c) { return classes[c] & C_ATOM; }
@@ -46,7 +47,8 @@ bool parse_end(struct parse *p)
 
 bool parse_sp(struct parse *p)
 {
-	return scan_byte(&p->s, ' ') || parse_fail(p, scan_end(&p->s) ? "Too few arguments" : "Missing space");
+	return scan_byte(&p->s, ' ') ||
+	       parse_fail(p, scan_end(&p->s) ? "Too few arguments" : "Missing space");
 }
 
 bool parse_char(struct parse *p, char c)
@@ -296,8 +298,9 @@ static const struct {
 	struct str name;
 	unsigned flag;
 } flag_names[] = {
-	{{"\\Seen", 5}, FLAG_SEEN},       {{"\\Answered", 9}, FLAG_ANSWERED}, {{"\\Flagged", 8}, FLAG_FLAGGED},
-	{{"\\Deleted", 8}, FLAG_DELETED}, {{"\\Draft", 6}, FLAG_DRAFT},       {{"$Forwarded", 10}, FLAG_FORWARDED},
+	{{"\\Seen", 5}, FLAG_SEEN},       {{"\\Answered", 9}, FLAG_ANSWERED},
+	{{"\\Flagged", 8}, FLAG_FLAGGED}, {{"\\Deleted", 8}, FLAG_DELETED},
+	{{"\\Draft", 6}, FLAG_DRAFT},     {{"$Forwarded", 10}, FLAG_FORWARDED},
 	{{"\\Recent", 7}, FLAG_RECENT},
 };
 
@@ -342,7 +345,8 @@ static bool parse_flag(struct parse *p, struct flag_list *out, size_t *cap)
 	for (size_t i = 0; i < out->keywords_n; i++)
 		if (str_eq_nocase(out->keywords[i], name))
 			return true;
-	struct str *k = arena_grow(p->a, (struct str *)(uintptr_t)out->keywords, out->keywords_n, cap, sizeof(*k));
+	struct str *k = arena_grow(p->a, (struct str *)(uintptr_t)out->keywords, out->keywords_n, cap,
+				   sizeof(*k));
 	k[out->keywords_n++] = name;
 	out->keywords = k;
 	return true;
@@ -398,7 +402,9 @@ static bool digits(struct scan *s, size_t min, size_t max, uint32_t *out)
 	uint32_t v = 0;
 	size_t n = 0;
 
-	for (; n < max && ascii_is((unsigned char)scan_peek_at(s, n), ASCII_DIGIT) && scan_peek_at(s, n) >= 0; n++)
+	for (; n < max && ascii_is((unsigned char)scan_peek_at(s, n), ASCII_DIGIT) &&
+	       scan_peek_at(s, n) >= 0;
+	     n++)
 		v = v * 10 + (uint32_t)(scan_peek_at(s, n) - '0');
 	if (n < min)
 		return false;

@@ -169,12 +169,17 @@ static bool with_section(struct parse *p, struct adding *to, enum fetch_how how,
 	f->seen = !peek && how != FETCH_DECODED_SIZE;
 	if (how != FETCH_DECODED_SIZE && !partial(p, f))
 		return false;
-	f->label = label(p->a, how == FETCH_OCTETS ? "BODY" : how == FETCH_DECODED ? "BINARY" : "BINARY.SIZE", f);
+	f->label = label(p->a,
+			 how == FETCH_OCTETS    ? "BODY"
+			 : how == FETCH_DECODED ? "BINARY"
+						: "BINARY.SIZE",
+			 f);
 	return true;
 }
 
 /* RFC822, RFC822.HEADER, RFC822.TEXT of RFC 3501 */
-static bool old_section(struct parse *p, struct adding *to, struct str word, enum section_kind kind, bool seen)
+static bool old_section(struct parse *p, struct adding *to, struct str word, enum section_kind kind,
+			bool seen)
 {
 	struct fetch_section *f = add_section(p, to);
 
@@ -205,7 +210,10 @@ static const struct {
 };
 
 /* The atom in front of "[": letters, digits and dots. */
-static bool item_char(unsigned char c) { return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '.'; }
+static bool item_char(unsigned char c)
+{
+	return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '.';
+}
 
 /* fetch-att */
 static bool fetch_att(struct parse *p, struct adding *to)

@@ -34,8 +34,18 @@ static bool key_text(struct state *st, struct str *out)
 }
 
 enum argument {
-	ARG_NONE, ARG_TEXT, ARG_DATE, ARG_NUMBER, ARG_KEYWORD, ARG_HEADER, ARG_KEY, ARG_TWO_KEYS, ARG_UIDS, ARG_MODSEQ,
-	ARG_SECONDS, ARG_ID,
+	ARG_NONE,
+	ARG_TEXT,
+	ARG_DATE,
+	ARG_NUMBER,
+	ARG_KEYWORD,
+	ARG_HEADER,
+	ARG_KEY,
+	ARG_TWO_KEYS,
+	ARG_UIDS,
+	ARG_MODSEQ,
+	ARG_SECONDS,
+	ARG_ID,
 };
 static const struct key_word {
 	const char *word;
@@ -106,6 +116,7 @@ static bool keyword_argument(struct state *st, const struct key_word *w, struct 
 		k->kind = SEARCH_FLAG;
 		k->mask = flag;
 		k->want = w->mask ? 0 : flag;
+		k->name = STR_NONE;
 	} else if (w->mask) {
 		struct search_key *inner = new_key(st, SEARCH_KEYWORD);
 		if (!inner)
@@ -129,7 +140,8 @@ static bool modseq_argument(struct state *st, struct search_key *k)
 	if (scan_peek(&p->s) == '"') {
 		if (!parse_string(p, &entry) || !parse_sp(p))
 			return false;
-		if (!parse_word(p, STR("all")) && !parse_word(p, STR("priv")) && !parse_word(p, STR("shared")))
+		if (!parse_word(p, STR("all")) && !parse_word(p, STR("priv")) &&
+		    !parse_word(p, STR("shared")))
 			return parse_fail(p, "Invalid MODSEQ entry");
 		if (!parse_sp(p))
 			return false;

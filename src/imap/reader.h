@@ -12,10 +12,10 @@
 #include "imap/parse.h"
 
 enum reader_event {
-	READER_MORE,      /* all input is taken, nothing is complete */
-	READER_COMMAND,   /* reader->text is a command without its last line end; then reader_done() */
-	READER_LITERAL,   /* text ends in a literal's header and line end: reader_accept, _divert or _refuse */
-	READER_TOO_LONG,  /* as READER_COMMAND, but cut off at the limit; the rest was thrown away */
+	READER_MORE,    /* all input is taken, nothing is complete */
+	READER_COMMAND, /* reader->text is a command without its last line end; then reader_done() */
+	READER_LITERAL, /* text ends in a literal's header and line end: reader_accept, _divert or _refuse */
+	READER_TOO_LONG, /* as READER_COMMAND, but cut off at the limit; the rest was thrown away */
 };
 struct reader {
 	struct buf text;

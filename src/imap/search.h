@@ -36,7 +36,13 @@ struct search_key {
 	uint64_t number;
 	int32_t day;
 };
-enum search_return { SEARCH_MIN = 1, SEARCH_MAX = 2, SEARCH_RETURN_ALL = 4, SEARCH_COUNT = 8, SEARCH_SAVE = 16 };
+enum search_return {
+	SEARCH_MIN = 1,
+	SEARCH_MAX = 2,
+	SEARCH_RETURN_ALL = 4,
+	SEARCH_COUNT = 8,
+	SEARCH_SAVE = 16
+};
 struct search_args {
 	bool has_return;
 	unsigned returns;            /* enum search_return */
@@ -53,15 +59,15 @@ bool parse_search(struct parse *p, struct search_args *out, enum search_problem 
 enum search_answer { SEARCH_NO, SEARCH_YES, SEARCH_DEAR }; /* DEAR: cannot be said at this cost */
 enum search_cost { SEARCH_COST_MEMORY, SEARCH_COST_DATE, SEARCH_COST_SUMMARY, SEARCH_COST_FILE };
 
-struct search_message; /* what was loaded of the message at hand */
 struct search {
 	struct view *view;
 	struct search_key *root;
-	struct arena *scratch; /* reset for each message that is loaded */
-	bool broken;           /* a message could not be read: err */
-	struct err err;
+	struct arena *scratch; /* reset after each message that was loaded */
+	int64_t now;           /* of OLDER and YOUNGER */
+	bool gone;             /* some messages were expunged: they match nothing */
+	struct err err;        /* first failure to read a message: the answer cannot be given */
 };
-/* Resolves sets and keywords against the view. saved: "$". a: where that lives. */
+/* Resolves sets and keywords against the view, "$" being saved. What it makes lives in a. */
 void search_prepare(struct search *s, struct uid_set saved, struct arena *a);
 /* Does this message match? *out_cost says what it took. */
 bool search_matches(struct search *s, uint32_t seq, const struct msg *m, enum search_cost *out_cost);

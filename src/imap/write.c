@@ -57,8 +57,8 @@ static bool is_atom(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		if (!ascii_is((unsigned char)c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) && c != '-' && c != '_' &&
-		    c != '.' && c != '/' && c != '$')
+		if (!ascii_is((unsigned char)c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) && c != '-' &&
+		    c != '_' && c != '.' && c != '/' && c != '$')
 			return false;
 	}
 	return s.n && !str_eq_nocase(s, STR("NIL"));
