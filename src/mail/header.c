@@ -18,6 +18,7 @@ static bool is_empty_line(const char *p, size_t n)
 
 size_t header_length(struct str message)
 {
+	if (message.n == 0) return 0;
 	const char *p = message.p, *end = p + message.n;
 	while (p < end) {
 		size_t n = line_length(p, end);
@@ -111,6 +112,7 @@ unsigned header_count(struct str header, struct str name)
 
 void header_unfold(struct buf *out, struct str body)
 {
+	if (body.n == 0) return;
 	const char *p = body.p, *end = p + body.n;
 	while (p < end) {
 		size_t n = line_length(p, end), keep = n;

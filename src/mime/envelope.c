@@ -131,15 +131,25 @@ static bool is_list(int field)
  */
 static void find_fields(struct arena *a, struct str header, struct str out[F_COUNT])
 {
+	struct buf joined[F_COUNT] = {0};
 	struct scan s = scan_of(str_sub(header, 0, MIME_HEADER_MAX));
 	struct header_field f;
 	while (header_next(&s, &f)) {
 		for (int i = 0; i < F_COUNT; i++) {
 			if (!str_eq_nocase(f.name, field_names[i])) continue;
 			struct str body = f.body.n > 0 ? f.body : STR("");
-			bool more = is_list(i) && out[i].n > 0 && out[i].n + body.n < MIME_HEADER_MAX;
-			out[i] = more ? arena_fmt(a, "%.*s,%.*s", STR_ARG(out[i]), STR_ARG(body)) : body;
+			if (is_list(i) && out[i].n > 0) {
+				if (joined[i].n == 0) buf_add(&joined[i], out[i]);
+				buf_byte(&joined[i], ',');
+				buf_add(&joined[i], body);
+			} else {
+				out[i] = body;
+			}
 		}
+	}
+	for (int i = 0; i < F_COUNT; i++) {
+		if (joined[i].n > 0) out[i] = arena_str(a, buf_str(&joined[i]));
+		buf_free(&joined[i]);
 	}
 }
 

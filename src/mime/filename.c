@@ -14,14 +14,8 @@ static void percent_decode(struct buf *out, struct str in)
 {
 	struct scan s = scan_of(in);
 	while (!scan_end(&s)) {
-		BUF_SCOPED octet = {0};
-		char c = *s.p++;
-		if (c == '%' && scan_left(&s) >= 2 && hex_decode(&octet, str_sub(scan_rest(&s), 0, 2))) {
-			buf_add(out, buf_str(&octet));
-			s.p += 2;
-		} else {
-			buf_byte(out, c);
-		}
+		char c = *s.p++, octet;
+		buf_byte(out, c == '%' && lex_hex_octet(&s, &octet) ? octet : c);
 	}
 }
 

@@ -55,6 +55,22 @@ bool lex_quoted(struct scan *s, struct buf *out)
 	return true;
 }
 
+static int hex_value(int c)
+{
+	if (c >= '0' && c <= '9') return c - '0';
+	if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+	if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+	return -1;
+}
+
+bool lex_hex_octet(struct scan *s, char *out)
+{
+	int high = hex_value(scan_peek_at(s, 0)), low = hex_value(scan_peek_at(s, 1));
+	if (high < 0 || low < 0) return false;
+	*out = (char)(high << 4 | low);
+	return scan_skip(s, 2);
+}
+
 /* token := 1*<any CHAR except SPACE, CTLs, or tspecials> */
 static bool is_token(unsigned char c)
 {

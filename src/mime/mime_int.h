@@ -18,6 +18,9 @@ bool lex_quoted(struct scan *s, struct buf *out);
 /* RFC 2045 token; octets above 0x7f too. May be empty. */
 struct str lex_token(struct scan *s);
 
+/* 2HEXDIG of either case. */
+bool lex_hex_octet(struct scan *s, char *out);
+
 /* Parameters: *(";" attribute "=" value). */
 void params_parse(struct scan *s, struct arena *a, struct mime_params *out, int *flags);
 /* RFC 2231 3: pieces name*0, name*1* put together. A value that has charset or percent codes keeps

@@ -144,6 +144,7 @@ static void add_other(struct buf *out, size_t from, const char *p, const char *e
 
 void text_normalise(struct buf *out, struct str utf8)
 {
+	if (utf8.n == 0) return;
 	const char *p = utf8.p, *end = p + utf8.n;
 	size_t from = out->n;
 	while (p < end && !out->failed) {
@@ -170,6 +171,7 @@ struct str text_normalised(struct arena *a, struct str utf8)
 /* Nothing in it that NFC could change: simple characters, and Latin below the combining marks. */
 static bool is_surely_nfc(struct str s)
 {
+	if (s.n == 0) return true;
 	const char *p = s.p, *end = p + s.n;
 	while (p < end) {
 		p = simple_run(p, end);

@@ -10,6 +10,7 @@
 #include "base/scan.h"
 #include "mail/header.h"
 #include "mime/charset.h"
+#include "mime/mime_int.h"
 #include "mime/part.h"
 #include "mime/text.h"
 
@@ -24,6 +25,9 @@ static bool is_charset(unsigned char c)
 	return c > 32 && c < 127 && c != '?' && c != '=';
 }
 
+/* 75 characters are allowed and whole subjects in one word are seen. */
+enum { TEXT_LOOKED_AT = 8192 };
+
 /* The text may hold blanks and "?", which it should not. */
 static bool scan_encoded_word(struct scan *s, struct encoded_word *out)
 {
@@ -36,7 +40,7 @@ static bool scan_encoded_word(struct scan *s, struct encoded_word *out)
 	else if (scan_byte_nocase(&t, 'Q')) w.encoding = MIME_QP;
 	else return false;
 	if (!scan_byte(&t, '?')) return false;
-	size_t end = str_find(scan_rest(&t), STR("?="));
+	size_t end = str_find(str_sub(scan_rest(&t), 0, TEXT_LOOKED_AT), STR("?="));
 	if (end == STR_NPOS || !scan_take(&t, end, &w.text) || !scan_skip(&t, 2)) return false;
 	*out = w;
 	*s = t;
@@ -48,14 +52,9 @@ static void add_q(struct buf *out, struct str text)
 {
 	struct scan s = scan_of(text);
 	while (!scan_end(&s)) {
-		BUF_SCOPED octet = {0};
-		char c = *s.p++;
-		if (c == '=' && scan_left(&s) >= 2 && hex_decode(&octet, str_sub(scan_rest(&s), 0, 2))) {
-			buf_add(out, buf_str(&octet));
-			s.p += 2;
-		} else {
-			buf_byte(out, c == '_' ? ' ' : c);
-		}
+		char c = *s.p++, octet;
+		if (c == '=' && lex_hex_octet(&s, &octet)) buf_byte(out, octet);
+		else buf_byte(out, c == '_' ? ' ' : c);
 	}
 }
 
