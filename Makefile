@@ -57,12 +57,16 @@ deps:
 # Makes the users and directories too, when root installs into the running system
 install: all
 	install -D -m 755 build/pabal $(DESTDIR)$(BINDIR)/pabal
-	@set -e; for page in man/*.[158] man/*/*.[158]; do [ -f "$$page" ] || continue; \
-		part=$(DESTDIR)$(MANDIR)/$$(dirname "$${page#man/}" | sed 's|^\.$$||')/man$${page##*.}; \
-		install -D -m 644 "$$page" "$$part/$$(basename "$$page")"; \
-		echo "install $$page"; done
-	@set -e; for file in dist/completion/pabal dist/pabal.bash; do [ ! -f "$$file" ] || \
-		install -D -m 644 "$$file" $(DESTDIR)$(COMPLETIONDIR)/pabal; done
+	@set -e; mkdir -p $(DESTDIR)$(COMPLETIONDIR); for part in man1 man5 ko/man1 ko/man5; do \
+		mkdir -p $(DESTDIR)$(MANDIR)/$$part; done
+	LC_ALL=C.UTF-8 build/pabal man pabal.1 >$(DESTDIR)$(MANDIR)/man1/pabal.1
+	LC_ALL=C.UTF-8 build/pabal man pabal.conf.5 >$(DESTDIR)$(MANDIR)/man5/pabal.conf.5
+	LC_ALL=ko_KR.UTF-8 build/pabal man pabal.1 >$(DESTDIR)$(MANDIR)/ko/man1/pabal.1
+	LC_ALL=ko_KR.UTF-8 build/pabal man pabal.conf.5 >$(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5
+	build/pabal completion bash >$(DESTDIR)$(COMPLETIONDIR)/pabal
+	@chmod 644 $(DESTDIR)$(MANDIR)/man1/pabal.1 $(DESTDIR)$(MANDIR)/man5/pabal.conf.5 \
+		$(DESTDIR)$(MANDIR)/ko/man1/pabal.1 $(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5 \
+		$(DESTDIR)$(COMPLETIONDIR)/pabal
 	@mkdir -p $(DESTDIR)$(UNITDIR)
 	sed 's|@BINDIR@|$(BINDIR)|g' dist/pabal.service >$(DESTDIR)$(UNITDIR)/pabal.service
 	@chmod 644 $(DESTDIR)$(UNITDIR)/pabal.service
@@ -71,8 +75,8 @@ install: all
 # Leaves mail, configuration and users alone
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/pabal $(DESTDIR)$(UNITDIR)/pabal.service $(DESTDIR)$(COMPLETIONDIR)/pabal
-	rm -f $(DESTDIR)$(MANDIR)/man[158]/pabal.[158] $(DESTDIR)$(MANDIR)/man[158]/pabal-*.[158] \
-		$(DESTDIR)$(MANDIR)/man[158]/pabal_*.[158] $(DESTDIR)$(MANDIR)/??/man[158]/pabal*.[158]
+	rm -f $(DESTDIR)$(MANDIR)/man1/pabal.1 $(DESTDIR)$(MANDIR)/man5/pabal.conf.5 \
+		$(DESTDIR)$(MANDIR)/ko/man1/pabal.1 $(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5
 
 clean:
 	rm -rf build build-clang build-asan build-tsan build-fuzz

@@ -30,8 +30,9 @@ def test_install_and_uninstall(tmp_path):
     unit = (tmp_path / 'usr/lib/systemd/system/pabal.service').read_text()
     assert 'ExecStart=/usr/bin/pabal serve\n' in unit
     assert '@' not in unit.replace('@system-service', '')
-    for page in list((ROOT / 'man').glob('*.[158]')):
-        assert f'usr/share/man/man{page.suffix[1:]}/{page.name}' in files
+    for page in ('man1/pabal.1', 'man5/pabal.conf.5', 'ko/man1/pabal.1', 'ko/man5/pabal.conf.5'):
+        assert (tmp_path / 'usr/share/man' / page).read_text().startswith('.TH PABAL')
+    assert 'usr/share/bash-completion/completions/pabal' in files
     make('uninstall')
     assert installed(tmp_path) == []
 

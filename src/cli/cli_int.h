@@ -31,8 +31,6 @@ struct str cli_join(struct arena *a, const struct str *v, size_t n);
 /* The command whose words v begins with, most words first; *out_words: how many. */
 const struct cli_command *cli_match(const struct str *v, size_t n, size_t *out_words);
 
-void cli_man_command(struct buf *out);
-void cli_man_settings(struct buf *out);
 
 /* Prints the reply for --json; true when that was all. */
 struct json_value;

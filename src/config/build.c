@@ -6,6 +6,7 @@
  * in the file does not matter; a circle is an error.
  */
 #include "config/config_int.h"
+#include "config/template.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -151,6 +152,10 @@ static bool special_check(enum setting id, struct config_value *v, struct err *e
 	case SETTING_RECIPIENT_DELIMITER:
 		return (s.n <= 1 && !str_has_byte(s, '@') && !str_has_byte(s, '/') && !str_has_byte(s, '.')) ||
 		       err_set(err, ERR_SYNTAX, "must be one character, not \"@\", \"/\" or \".\"");
+	case SETTING_MAIL_HOME: {
+		BUF_SCOPED example = {0};
+		return template_expand_path(s, STR("user@example.com"), &example, err);
+	}
 	case SETTING_DATA_DIR:
 	case SETTING_RUN_DIR:
 		return s.n > 0 || err_set(err, ERR_SYNTAX, "must not be empty");

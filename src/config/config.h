@@ -8,7 +8,8 @@
  * role in a sealed memfd, and there config_decode makes the same snapshot again. A session keeps
  * the snapshot it began with (config_ref); reload swaps the pointer. What accessors return lives
  * as long as the snapshot. Asking with the accessor of another type is our bug (assert), and so
- * is asking for a setting that the role does not get. Thread-safe, takes no locks.
+ * is asking for a setting that the role does not get. A snapshot is thread-safe and takes no
+ * locks; reading a file is not (libconfuse's scanner is global): one thread of a process does it.
  */
 #pragma once
 #include "base/buf.h"

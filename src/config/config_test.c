@@ -176,6 +176,8 @@ static void test_problems(void **state)
 		{"mail_dir = $nothing/x", "there is no setting \"nothing\""},
 		{"hostname = \"ex ample\"", "must be a domain name"},
 		{"recipient_delimiter = \"+-\"", "must be one character"},
+		{"mail_home = \"%d/%x\"", "variables are"},
+		{"mail_home = \"/%d/%n\"", "cannot be a directory"},
 		{"listener x { port = 1 }", "listener x needs a service"},
 		{"listener imap { port = 70000 }", "must be between 0 and 65535"},
 		{"listener imap { adress = ::1 }", "did you mean \"address\"?"},
