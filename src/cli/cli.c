@@ -56,8 +56,9 @@ int cli_usage(struct cli *cli, const char *fmt, ...)
 	complain(fmt, ap);
 	va_end(ap);
 	if (cli->command)
-		fprintf(stderr, "%s: pabal %s %s\n%s: %s\n", cli_text(cli, "usage", "사용법"), cli->command->words,
-			cli->command->args, cli_text(cli, "example", "예"), cli->command->example);
+		fprintf(stderr, "%s: pabal %s %s\n%s: %s\n", cli_text(cli, "usage", "사용법"),
+			cli->command->words, cli->command->args, cli_text(cli, "example", "예"),
+			cli->command->example);
 	return CLI_USAGE;
 }
 
@@ -90,8 +91,8 @@ int cli_exit_of(const struct err *err)
 int cli_fail_err(struct cli *cli, const struct err *err)
 {
 	bool more = err->cause[0] && strcmp(err->cause, err->text) != 0;
-	return cli_fail(cli, cli_exit_of(err), "%s%s%s%s", err->text, more ? " (" : "", more ? err->cause : "",
-			more ? ")" : "");
+	return cli_fail(cli, cli_exit_of(err), "%s%s%s%s", err->text, more ? " (" : "",
+			more ? err->cause : "", more ? ")" : "");
 }
 
 void cli_print(struct cli *cli, const char *fmt, ...)
@@ -256,8 +257,8 @@ static int unknown_command(struct cli *cli, const struct invocation *in)
 	return cli_fail(cli, CLI_USAGE,
 			cli_text(cli, "no command \"%.*s\"%s%s%s; see pabal help",
 				 "\"%.*s\" 명령이 없습니다%s%s%s. pabal help를 보십시오"),
-			STR_ARG(words), near ? cli_text(cli, "; did you mean \"", "; 혹시 \"") : "", near ? near : "",
-			near ? "\"" : "");
+			STR_ARG(words), near ? cli_text(cli, "; did you mean \"", "; 혹시 \"") : "",
+			near ? near : "", near ? "\"" : "");
 }
 
 static int dispatch(struct cli *cli)

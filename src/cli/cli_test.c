@@ -28,7 +28,8 @@ static void test_spec(void **state)
 	assert_true(s.v[1].is_option && str_eq(s.v[1].value, STR("SIZE|none")));
 	assert_true(s.v[2].is_option && !s.v[2].value.p && str_eq(s.v[2].name, STR("--all")));
 	assert_true(s.v[3].repeated && str_eq(s.v[3].value, STR("ADDRESS")));
-	assert_true(!s.v[4].is_option && s.v[4].optional && s.v[4].repeated && str_eq(s.v[4].name, STR("NAME")));
+	assert_true(!s.v[4].is_option && s.v[4].optional && s.v[4].repeated &&
+		    str_eq(s.v[4].name, STR("NAME")));
 	assert_true(str_eq(s.v[5].name, STR("-f")) && str_eq(s.v[5].value, STR("SENDER")));
 	cli_spec_parse("", &s);
 	assert_int_equal(0, s.n);
@@ -73,8 +74,11 @@ static void *serve(void *context)
 
 static void test_control(void **state)
 {
-	static const struct { const char *answer, *want; enum err_kind kind; } cases[] = {
-		{"{\"ok\":true}\n", "{\"ok\":true}", ERR_NONE}, {"half", NULL, ERR_GONE}, {NULL, NULL, ERR_GONE},
+	static const struct { const char *answer, *want; enum err_kind kind;
+	} cases[] = {
+		{"{\"ok\":true}\n", "{\"ok\":true}", ERR_NONE},
+		{"half", NULL, ERR_GONE},
+		{NULL, NULL, ERR_GONE},
 	};
 	char dir[] = "/tmp/pabal-control-XXXXXX", command[64];
 	struct err err = {0};
@@ -182,7 +186,8 @@ static int run(struct home *h, const char *line, const char *input, struct buf *
 static void test_commands(void **state)
 {
 	/* Each on what the ones before have left; want: a part of the output. */
-	static const struct { const char *line, *input; int rc; const char *want; } steps[] = {
+	static const struct { const char *line, *input; int rc; const char *want;
+	} steps[] = {
 		{"", NULL, CLI_USAGE, "usage: pabal COMMAND"},
 		{"--help", NULL, CLI_OK, "account add"},
 		{"domain add Example.COM --description=ours", NULL, CLI_OK, "Domain added."},
@@ -194,16 +199,22 @@ static void test_commands(void **state)
 		{"domain add a b", NULL, CLI_USAGE, "too many arguments"},
 		{"domain add a --descripton x", NULL, CLI_USAGE, "did you mean --description"},
 		{"domain list", NULL, CLI_OK, "example.com"},
-		{"account add test1@example.com --password-stdin", "secret one\n", CLI_OK, "Account added."},
+		{"account add test1@example.com --password-stdin", "secret one\n", CLI_OK,
+		 "Account added."},
 		{"account add test2@example.com --password-stdin", "", CLI_DATA, "no password"},
 		{"account add test2@example.com --hash-stdin", "no hash", CLI_DATA, "no password hash"},
-		{"account add test2@example.com --no-password --quota 2G --role admin", NULL, CLI_OK, "added"},
+		{"account add test2@example.com --no-password --quota 2G --role admin", NULL, CLI_OK,
+		 "added"},
 		{"account add x@example.com --no-password --quota lots", NULL, CLI_USAGE, "not a size"},
-		{"account add x@none.example --no-password", NULL, CLI_NOT_FOUND, "there is no domain none.example"},
-		{"account passwd test2@example.com --password-stdin", "new\n", CLI_OK, "Password changed."},
-		{"account passwd none@example.com --password-stdin", "new\n", CLI_NOT_FOUND, "there is no account"},
+		{"account add x@none.example --no-password", NULL, CLI_NOT_FOUND,
+		 "there is no domain none.example"},
+		{"account passwd test2@example.com --password-stdin", "new\n", CLI_OK,
+		 "Password changed."},
+		{"account passwd none@example.com --password-stdin", "new\n", CLI_NOT_FOUND,
+		 "there is no account"},
 		{"account list", NULL, CLI_OK, "2G"},
-		{"account set test1@example.com --enabled no --protocols imap,pop3", NULL, CLI_OK, "changed"},
+		{"account set test1@example.com --enabled no --protocols imap,pop3", NULL, CLI_OK,
+		 "changed"},
 		{"account set test1@example.com --enabled perhaps", NULL, CLI_USAGE, "must be yes or no"},
 		{"account show test1@example.com", NULL, CLI_OK, "imap,pop3"},
 		{"account show test1@example.com --json", NULL, CLI_OK, "\"enabled\": false"},
@@ -211,7 +222,8 @@ static void test_commands(void **state)
 		{"account remove test1@example.com --yes", NULL, CLI_OK, "removed"},
 		{"account restore test1@example.com", NULL, CLI_OK, "restored"},
 		{"account set test1@example.com --enabled yes", NULL, CLI_OK, "changed"},
-		{"alias add testfc@example.com test1@example.com nobody@example.com", NULL, CLI_OK, "Alias added."},
+		{"alias add testfc@example.com test1@example.com nobody@example.com", NULL, CLI_OK,
+		 "Alias added."},
 		{"alias list", NULL, CLI_OK, "no such recipient"},
 		{"alias set testfc@example.com test1@example.com", NULL, CLI_OK, "changed"},
 		{"alias show testfc@example.com", NULL, CLI_OK, "local"},
@@ -229,7 +241,8 @@ static void test_commands(void **state)
 		{"alias remove testfc@example.com", NULL, CLI_OK, "removed"},
 		{"config check", NULL, CLI_OK, "is correct"},
 		{"config show smtp.max_recipients", NULL, CLI_OK, "smtp.max_recipients = 1000\n"},
-		{"config show smtp.max_recipient", NULL, CLI_NOT_FOUND, "did you mean smtp.max_recipients"},
+		{"config show smtp.max_recipient", NULL, CLI_NOT_FOUND,
+		 "did you mean smtp.max_recipients"},
 		{"config explain smtp.max_message_size", NULL, CLI_OK, "Largest message"},
 		{"config explain listener", NULL, CLI_OK, "plaintext_auth_from"},
 		{"--config /nonexistent/x domain list", NULL, CLI_CONFIG, "/nonexistent/x: error"},
@@ -246,7 +259,9 @@ static void test_commands(void **state)
 	BUF_SCOPED out = {0};
 	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
 		int rc = run(h, steps[i].line, steps[i].input, &out);
-		bool as_wanted = steps[i].want ? str_find(buf_str(&out), str_of(steps[i].want)) != STR_NPOS : out.n == 0;
+		bool as_wanted = steps[i].want
+					 ? str_find(buf_str(&out), str_of(steps[i].want)) != STR_NPOS
+					 : out.n == 0;
 		if (rc != steps[i].rc || !as_wanted)
 			fail_msg("pabal %s: %d\n%.*s", steps[i].line, rc, (int)out.n, out.p);
 	}
@@ -294,10 +309,13 @@ static void test_rows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_spec), cmocka_unit_test(test_table), cmocka_unit_test(test_control),
+		cmocka_unit_test(test_spec),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_control),
 		cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_korean, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lookup_trouble, setup, teardown), cmocka_unit_test(test_rows),
+		cmocka_unit_test_setup_teardown(test_lookup_trouble, setup, teardown),
+		cmocka_unit_test(test_rows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

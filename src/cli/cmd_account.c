@@ -51,14 +51,16 @@ static int add_password(struct cli *cli, struct cli_request *r)
 		cli_request_str(r, "password", s);
 		return CLI_OK;
 	}
-	if (hash_into(r, "password", STR(""), s, &err) && hash_into(r, "scram_sha256", STR("SCRAM-SHA-256"), s, &err) &&
+	if (hash_into(r, "password", STR(""), s, &err) &&
+	    hash_into(r, "scram_sha256", STR("SCRAM-SHA-256"), s, &err) &&
 	    hash_into(r, "scram_sha1", STR("SCRAM-SHA-1"), s, &err))
 		return CLI_OK;
 	return cli_fail_err(cli, &err);
 }
 
 /* SIZE or a number, "default", "none". */
-static int add_quota(struct cli *cli, struct cli_request *r, const char *option, const char *member, bool size)
+static int add_quota(struct cli *cli, struct cli_request *r, const char *option, const char *member,
+		     bool size)
 {
 	struct str s = cli_option(cli, option);
 	uint64_t v = 0;
@@ -174,7 +176,8 @@ static struct str quota_text(struct cli *cli, int64_t v, bool size)
 		v /= 1024;
 		u++;
 	}
-	return u ? arena_fmt(cli->arena, "%lld%c", (long long)v, units[u]) : arena_fmt(cli->arena, "%lld", (long long)v);
+	return u ? arena_fmt(cli->arena, "%lld%c", (long long)v, units[u])
+		 : arena_fmt(cli->arena, "%lld", (long long)v);
 }
 
 static struct str text_of(const struct json_value *v, const char *name)
@@ -264,8 +267,9 @@ int cmd_account_show(struct cli *cli)
 int cmd_account_remove(struct cli *cli)
 {
 	struct cli_request r;
-	struct str question = arena_fmt(cli->arena, cli_text(cli, "Remove account %.*s?%c", "계정 %.*s을(를) 지울까요?%c"),
-					STR_ARG(cli_arg(cli, 0)), 0);
+	struct str question = arena_fmt(
+		cli->arena, cli_text(cli, "Remove account %.*s?%c", "계정 %.*s을(를) 지울까요?%c"),
+		STR_ARG(cli_arg(cli, 0)), 0);
 	if (!cli_confirm(cli, question.p))
 		return CLI_USAGE;
 	cli_request_begin(&r, "account.remove");

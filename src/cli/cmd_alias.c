@@ -125,7 +125,8 @@ static int look_up(struct cli *cli, const char *map)
 	bool found = json_value_bool_or(json_value_member(json_doc_root(reply), "found"), false);
 	if (found && !cli->json)
 		cli_print(cli, "%.*s\n",
-			  STR_ARG(json_value_str_or(json_value_member(json_doc_root(reply), "value"), STR(""))));
+			  STR_ARG(json_value_str_or(json_value_member(json_doc_root(reply), "value"),
+						    STR(""))));
 	return found ? CLI_OK : CLI_NOT_FOUND;
 }
 

@@ -31,7 +31,8 @@ int cmd_config_check(struct cli *cli)
 	} else {
 		fwrite(problems.p, 1, problems.n, stderr);
 		if (ok)
-			cli_print(cli, cli_text(cli, "%s is correct.\n", "%s 설정이 올바릅니다.\n"), config_file(cli->config));
+			cli_print(cli, cli_text(cli, "%s is correct.\n", "%s 설정이 올바릅니다.\n"),
+				  config_file(cli->config));
 	}
 	return ok ? CLI_OK : CLI_CONFIG;
 }
@@ -81,8 +82,9 @@ static int unknown(struct cli *cli, struct str name)
 {
 	const char *near = setting_suggest(name);
 	return cli_fail(cli, CLI_NOT_FOUND,
-			cli_text(cli, "there is no setting \"%.*s\"%s%s", "\"%.*s\" 설정이 없습니다%s%s"), STR_ARG(name),
-			near ? cli_text(cli, "; did you mean ", "; 혹시 ") : "", near ? near : "");
+			cli_text(cli, "there is no setting \"%.*s\"%s%s", "\"%.*s\" 설정이 없습니다%s%s"),
+			STR_ARG(name), near ? cli_text(cli, "; did you mean ", "; 혹시 ") : "",
+			near ? near : "");
 }
 
 int cmd_config_show(struct cli *cli)
@@ -132,7 +134,8 @@ static const char *type_text(const struct cli *cli, enum setting_type type)
 	case SETTING_TYPE_PATHS:
 		return cli_text(cli, "list of paths", "경로 목록");
 	case SETTING_TYPE_NETWORKS:
-		return cli_text(cli, "networks: {\"10.0.0.0/8\", \"::1\"}", "네트워크: {\"10.0.0.0/8\", \"::1\"}");
+		return cli_text(cli, "networks: {\"10.0.0.0/8\", \"::1\"}",
+				"네트워크: {\"10.0.0.0/8\", \"::1\"}");
 	case SETTING_TYPE_ENUM:
 		return cli_text(cli, "one of", "다음 중 하나");
 	}
@@ -150,9 +153,10 @@ static void explain(struct cli *cli, enum setting id)
 			  (long long)s->max, s->type == SETTING_TYPE_DURATION ? " ms" : "");
 	cli_print(cli, "  %s: %s\n", cli_text(cli, "Default", "기본값"),
 		  s->default_text[0] ? s->default_text : cli_text(cli, "(empty)", "(비어 있음)"));
-	cli_print(cli, "  %s\n", s->reloadable
-					 ? cli_text(cli, "Takes effect at pabal reload.", "pabal reload로 적용됩니다.")
-					 : cli_text(cli, "Takes effect at a restart.", "다시 시작해야 적용됩니다."));
+	cli_print(cli, "  %s\n",
+		  s->reloadable
+			  ? cli_text(cli, "Takes effect at pabal reload.", "pabal reload로 적용됩니다.")
+			  : cli_text(cli, "Takes effect at a restart.", "다시 시작해야 적용됩니다."));
 	if (dot)
 		cli_print(cli, "  %s: %.*s { %s = ... }\n", cli_text(cli, "In the file", "파일에서"),
 			  (int)(dot - s->name), s->name, dot + 1);
@@ -178,8 +182,10 @@ static void explain_listener(struct cli *cli)
 	const struct listener_option_info *o;
 	cli_print(cli, "listener NAME { ... }\n  %s\n",
 		  cli_text(cli,
-			   "A place to listen. smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s are there by default.",
-			   "연결을 기다리는 곳. smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s는 기본으로 있습니다."));
+			   "A place to listen. smtp, submission, submissions, lmtp, imap, imaps, pop3, "
+			   "pop3s are there by default.",
+			   "연결을 기다리는 곳. smtp, submission, submissions, lmtp, imap, imaps, pop3, "
+			   "pop3s는 기본으로 있습니다."));
 	for (size_t i = 0; (o = listener_option_info(i)); i++)
 		cli_print(cli, "  %s\n      %s\n", o->name, cli_text(cli, o->help_en, o->help_ko));
 }
@@ -211,7 +217,8 @@ int cmd_config_explain(struct cli *cli)
 	}
 	for (int i = 0; i < SETTING_COUNT; i++)
 		cli_print(cli, "%s\n      %s\n", setting_info((enum setting)i)->name,
-			  cli_text(cli, setting_info((enum setting)i)->help_en, setting_info((enum setting)i)->help_ko));
+			  cli_text(cli, setting_info((enum setting)i)->help_en,
+				   setting_info((enum setting)i)->help_ko));
 	explain_listener(cli);
 	return CLI_OK;
 }

@@ -27,8 +27,9 @@ static void row(struct cli *cli, struct table *t, const struct json_value *d, co
 static struct table *new_table(struct cli *cli, bool removed)
 {
 	if (removed)
-		return table_new(cli->arena, cli_text(cli, "DOMAIN|>ACCOUNTS|>ALIASES|ENABLED|REMOVED|DESCRIPTION",
-						      "도메인|>계정|>별칭|사용|삭제일|설명"));
+		return table_new(cli->arena,
+				 cli_text(cli, "DOMAIN|>ACCOUNTS|>ALIASES|ENABLED|REMOVED|DESCRIPTION",
+					  "도메인|>계정|>별칭|사용|삭제일|설명"));
 	return table_new(cli->arena, cli_text(cli, "DOMAIN|>ACCOUNTS|>ALIASES|ENABLED|CREATED|DESCRIPTION",
 					      "도메인|>계정|>별칭|사용|생성일|설명"));
 }

@@ -142,8 +142,9 @@ static void setting(struct cli *cli, const struct setting_info *s)
 {
 	const char *dot = strchr(s->name, '.');
 	const char *value = s->default_text[0] ? s->default_text : cli_text(cli, "empty", "빈 값");
-	struct str more = arena_fmt(cli->arena, "(%s; %s: %s%s)", type_name(cli, s), cli_text(cli, "default", "기본값"),
-				    value, s->reloadable ? "" : cli_text(cli, "; needs a restart", "; 재시작 필요"));
+	struct str more = arena_fmt(
+		cli->arena, "(%s; %s: %s%s)", type_name(cli, s), cli_text(cli, "default", "기본값"),
+		value, s->reloadable ? "" : cli_text(cli, "; needs a restart", "; 재시작 필요"));
 	term(cli, dot ? dot + 1 : s->name, arena_cstr(cli->arena, more));
 	paragraph(cli, s->help_en, s->help_ko);
 }
@@ -168,22 +169,31 @@ static void syntax(struct cli *cli)
 {
 	section(cli, "SYNTAX", "문법");
 	paragraph(cli,
-		  "name = value, in sections: section { name = value }. Lists stand in braces: {\"a\", \"b\"}. "
+		  "name = value, in sections: section { name = value }. Lists stand in braces: {\"a\", "
+		  "\"b\"}. "
 		  "Comments begin with #. Values with blanks or one of ={}()+, need quotes.",
-		  "이름 = 값. 구역 안에서는 section { name = value }. 목록은 중괄호로: {\"a\", \"b\"}. 주석은 #으로 "
+		  "이름 = 값. 구역 안에서는 section { name = value }. 목록은 중괄호로: {\"a\", \"b\"}. "
+		  "주석은 #으로 "
 		  "시작합니다. 빈칸이나 ={}()+, 가 든 값은 따옴표로 묶습니다.");
 	cli_print(cli, ".PP\n");
-	paragraph(cli,
-		  "$name in a text, path or list stands for the value of another setting, $$ for a dollar; "
-		  "\"${NAME}\" for an environment variable. Sizes: 512, 64k, 10M, 2G. Times: 500ms, 30s, 5m, 12h, "
-		  "7d. Relative paths begin at the directory of the main file.",
-		  "문자열, 경로, 목록 안의 $name은 다른 설정의 값, $$는 달러 기호, \"${NAME}\"은 환경 변수입니다. "
-		  "크기: 512, 64k, 10M, 2G. 시간: 500ms, 30s, 5m, 12h, 7d. 상대 경로는 주 설정 파일의 디렉터리부터입니다.");
+	paragraph(
+		cli,
+		"$name in a text, path or list stands for the value of another setting, $$ for a dollar; "
+		"\"${NAME}\" for an environment variable. Sizes: 512, 64k, 10M, 2G. Times: 500ms, 30s, "
+		"5m, 12h, "
+		"7d. Relative paths begin at the directory of the main file.",
+		"문자열, 경로, 목록 안의 $name은 다른 설정의 값, $$는 달러 기호, \"${NAME}\"은 환경 "
+		"변수입니다. "
+		"크기: 512, 64k, 10M, 2G. 시간: 500ms, 30s, 5m, 12h, 7d. 상대 경로는 주 설정 파일의 "
+		"디렉터리부터입니다.");
 	cli_print(cli, ".PP\n");
 	paragraph(cli,
-		  "include(\"conf.d/*.conf\") reads other files at this place; a pattern may match nothing. "
-		  "include_optional(\"local.conf\") may name a file that is not there. The last value counts.",
-		  "include(\"conf.d/*.conf\")는 그 자리에서 다른 파일을 읽습니다. 맞는 파일이 없어도 됩니다. "
+		  "include(\"conf.d/*.conf\") reads other files at this place; a pattern may match "
+		  "nothing. "
+		  "include_optional(\"local.conf\") may name a file that is not there. The last value "
+		  "counts.",
+		  "include(\"conf.d/*.conf\")는 그 자리에서 다른 파일을 읽습니다. 맞는 파일이 없어도 "
+		  "됩니다. "
 		  "include_optional(\"local.conf\")는 파일이 없어도 됩니다. 마지막 값이 쓰입니다.");
 }
 
@@ -199,9 +209,11 @@ static void man_settings(struct cli *cli)
 	settings(cli);
 	section(cli, "LISTENERS", "리스너");
 	paragraph(cli,
-		  "listener NAME { ... } describes a place to listen. smtp, submission, submissions, lmtp, imap, "
+		  "listener NAME { ... } describes a place to listen. smtp, submission, submissions, "
+		  "lmtp, imap, "
 		  "imaps, pop3 and pop3s are there by default; a section of that name changes it.",
-		  "listener NAME { ... }은 연결을 기다리는 곳입니다. smtp, submission, submissions, lmtp, imap, imaps, "
+		  "listener NAME { ... }은 연결을 기다리는 곳입니다. smtp, submission, submissions, "
+		  "lmtp, imap, imaps, "
 		  "pop3, pop3s는 기본으로 있고, 같은 이름의 구역이 그것을 바꿉니다.");
 	for (size_t i = 0; (o = listener_option_info(i)); i++) {
 		term(cli, o->name, "");

@@ -82,7 +82,8 @@ static int find_build_id(struct dl_phdr_info *info, size_t size, void *context)
 		while (p + sizeof(ElfW(Nhdr)) <= end) {
 			const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)(const void *)p;
 			const char *name = p + sizeof *note, *bytes = name + ((note->n_namesz + 3) & ~3u);
-			if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(name, "GNU", 4) == 0) {
+			if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
+			    memcmp(name, "GNU", 4) == 0) {
 				for (unsigned k = 0; k < note->n_descsz; k++)
 					buf_fmt(out, "%02x", (unsigned char)bytes[k]);
 				return 1;
@@ -167,7 +168,9 @@ int cmd_licenses(struct cli *cli)
 	if (cli->json)
 		json_write_object_begin(&w);
 	for (size_t i = 0; i <= n; i++) {
-		struct library l = i ? v[i - 1] : (struct library){"pabal", PABAL_VERSION, "Apache-2.0", "everything else"};
+		struct library l =
+			i ? v[i - 1]
+			  : (struct library){"pabal", PABAL_VERSION, "Apache-2.0", "everything else"};
 		if (cli->json) {
 			json_write_member_cstr(&w, l.name, l.license);
 			continue;

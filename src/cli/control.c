@@ -37,7 +37,8 @@ bool control_connect(const char *run_dir, const char *role, int *out_fd, struct 
 		return true;
 	if (errno != EACCES && errno != EPERM)
 		return err_sys(err, "cannot connect to %s", sa.sun_path);
-	err_set(err, ERR_DENIED, "this user may not talk to the server: use root or the group of the control socket");
+	err_set(err, ERR_DENIED,
+		"this user may not talk to the server: use root or the group of the control socket");
 	return err_cause(err, "%s: %s", sa.sun_path, strerror(errno));
 }
 
@@ -111,7 +112,8 @@ static bool ask_directory(struct cli *cli, struct str request, struct buf *reply
 bool cli_directory_call(struct cli *cli, struct str request, struct json_doc **out_reply, struct err *err)
 {
 	BUF_SCOPED reply = {0};
-	return ask_directory(cli, request, &reply, err) && json_doc_parse(buf_str(&reply), CONTROL_LINE_MAX, out_reply, err);
+	return ask_directory(cli, request, &reply, err) &&
+	       json_doc_parse(buf_str(&reply), CONTROL_LINE_MAX, out_reply, err);
 }
 
 /* {"ok": false} as an error of its kind. */
@@ -123,7 +125,8 @@ static void error_of(const struct json_value *reply, struct err *err)
 		if (str_eq(kind, str_of(err_kind_name((enum err_kind)i))))
 			k = (enum err_kind)i;
 	}
-	err_set(err, k, "%.*s", STR_ARG(json_value_str_or(json_value_member(reply, "text"), STR("the server refused"))));
+	err_set(err, k, "%.*s",
+		STR_ARG(json_value_str_or(json_value_member(reply, "text"), STR("the server refused"))));
 }
 
 /* A failure is a message in any case, and the reply's text for --json besides. */
@@ -162,7 +165,8 @@ int cli_role(struct cli *cli, const char *role, struct str request, struct json_
 	if (!control_connect(config_path(cli->config, SETTING_RUN_DIR), role, &fd, &err))
 		return cli_fail_err(cli, &err);
 	if (fd < 0)
-		return cli_fail(cli, CLI_UNAVAILABLE, cli_text(cli, "the server is not running", "서버가 실행 중이 아닙니다"));
+		return cli_fail(cli, CLI_UNAVAILABLE,
+				cli_text(cli, "the server is not running", "서버가 실행 중이 아닙니다"));
 	if (!control_call(fd, request, &reply, &err))
 		return cli_fail_err(cli, &err);
 	return finish(cli, &reply, out_reply, &err);

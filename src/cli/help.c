@@ -37,7 +37,8 @@ void cli_help_all(struct cli *cli)
 	const struct cli_command *c = cli_commands(&n);
 	struct table *t = table_new(cli->arena, "|");
 	cli_print(cli, "%s\n\n",
-		  cli_text(cli, "pabal: a whole mail server in one program.\nusage: pabal COMMAND [ARGUMENTS]",
+		  cli_text(cli,
+			   "pabal: a whole mail server in one program.\nusage: pabal COMMAND [ARGUMENTS]",
 			   "파발(pabal): 하나의 프로그램으로 된 메일 서버.\n사용법: pabal 명령 [인자]"));
 	for (size_t i = 0; i < n; i++) {
 		if (c[i].where == CLI_HIDDEN)
@@ -48,8 +49,10 @@ void cli_help_all(struct cli *cli)
 	table_print(t, &cli->out);
 	cli_print(cli, "\n%s\n",
 		  cli_text(cli,
-			   "Each takes --config FILE (or PABAL_CONFIG), --json and --help, which shows arguments and an example.",
-			   "모든 명령은 --config 파일(또는 PABAL_CONFIG), --json, 그리고 인자와 예를 보여 주는 --help를 받습니다."));
+			   "Each takes --config FILE (or PABAL_CONFIG), --json and --help, which shows "
+			   "arguments and an example.",
+			   "모든 명령은 --config 파일(또는 PABAL_CONFIG), --json, 그리고 인자와 예를 "
+			   "보여 주는 --help를 받습니다."));
 }
 
 static const char *where_text(const struct cli *cli, enum cli_where where)
@@ -103,6 +106,8 @@ int cmd_help(struct cli *cli)
 	if (any)
 		return CLI_OK;
 	const char *near = cli_suggest(wanted);
-	return cli_fail(cli, CLI_USAGE, cli_text(cli, "no command \"%.*s\"%s%s", "\"%.*s\" 명령이 없습니다%s%s"),
-			STR_ARG(wanted), near ? cli_text(cli, "; did you mean ", "; 혹시 ") : "", near ? near : "");
+	return cli_fail(cli, CLI_USAGE,
+			cli_text(cli, "no command \"%.*s\"%s%s", "\"%.*s\" 명령이 없습니다%s%s"),
+			STR_ARG(wanted), near ? cli_text(cli, "; did you mean ", "; 혹시 ") : "",
+			near ? near : "");
 }

@@ -96,8 +96,11 @@ int cli_password(struct cli *cli, bool twice, struct secret *out)
 	FD_SCOPED tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
 	if (tty < 0)
 		return cli_fail(cli, CLI_USAGE,
-				cli_text(cli, "no terminal to ask for a password: use --password-stdin or --password-file",
-					 "암호를 물어볼 터미널이 없습니다. --password-stdin이나 --password-file을 쓰십시오"));
+				cli_text(cli,
+					 "no terminal to ask for a password: use --password-stdin or "
+					 "--password-file",
+					 "암호를 물어볼 터미널이 없습니다. --password-stdin이나 "
+					 "--password-file을 쓰십시오"));
 	return from_terminal(cli, tty, twice, out);
 }
 

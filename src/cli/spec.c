@@ -119,7 +119,8 @@ static int read_option(struct cli *cli, const struct cli_spec *spec, struct read
 int cli_parse_arguments(struct cli *cli, const struct str *v, size_t n)
 {
 	struct cli_spec spec;
-	struct reading r = {arena_array(cli->arena, n + 1, sizeof *r.args), arena_array(cli->arena, n + 1, sizeof *r.args),
+	struct reading r = {arena_array(cli->arena, n + 1, sizeof *r.args),
+			    arena_array(cli->arena, n + 1, sizeof *r.args),
 			    arena_array(cli->arena, n + 1, sizeof *r.args)};
 	bool options = true;
 	cli_spec_parse(cli->command->args, &spec);

@@ -14,8 +14,8 @@ struct blanker {
 
 static bool token_ends(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '=' || c == '{' || c == '}' || c == '(' ||
-	       c == ')' || c == ',' || c == '+' || c == '"' || c == '\'';
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '=' || c == '{' || c == '}' ||
+	       c == '(' || c == ')' || c == ',' || c == '+' || c == '"' || c == '\'';
 }
 
 static bool comes(const struct blanker *b, const char *two)

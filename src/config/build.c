@@ -43,7 +43,8 @@ static bool expand_name(struct builder *b, const struct assignment *at, struct s
 		return false;
 	}
 	if (b->progress[id] == UNDER_WAY) {
-		assignments_problem(b->as, at ? at : b->last[id], false, "$%.*s leads back to itself", STR_ARG(name));
+		assignments_problem(b->as, at ? at : b->last[id], false, "$%.*s leads back to itself",
+				    STR_ARG(name));
 		return false;
 	}
 	if (!resolve(b, id))
@@ -148,9 +149,11 @@ static bool special_check(enum setting id, struct config_value *v, struct err *e
 	case SETTING_HOSTNAME:
 	case SETTING_MYDOMAIN:
 	case SETTING_MYORIGIN:
-		return domain_looks_right(s) || err_set(err, ERR_SYNTAX, "must be a domain name in ASCII (A-labels)");
+		return domain_looks_right(s) ||
+		       err_set(err, ERR_SYNTAX, "must be a domain name in ASCII (A-labels)");
 	case SETTING_RECIPIENT_DELIMITER:
-		return (s.n <= 1 && !str_has_byte(s, '@') && !str_has_byte(s, '/') && !str_has_byte(s, '.')) ||
+		return (s.n <= 1 && !str_has_byte(s, '@') && !str_has_byte(s, '/') &&
+			!str_has_byte(s, '.')) ||
 		       err_set(err, ERR_SYNTAX, "must be one character, not \"@\", \"/\" or \".\"");
 	case SETTING_MAIL_HOME: {
 		BUF_SCOPED example = {0};
@@ -225,10 +228,11 @@ static void check_files(struct builder *b, enum setting id, bool secret)
 	for (size_t i = 0; i < files.n; i++) {
 		struct stat st;
 		if (stat(files.v[i].p, &st) != 0)
-			assignments_problem(b->as, b->last[id], false, "%s: cannot find %.*s", setting_info(id)->name,
-					    STR_ARG(files.v[i]));
+			assignments_problem(b->as, b->last[id], false, "%s: cannot find %.*s",
+					    setting_info(id)->name, STR_ARG(files.v[i]));
 		else if (secret && (st.st_mode & 07))
-			assignments_problem(b->as, b->last[id], true, "%.*s can be read by others: chmod 0600",
+			assignments_problem(b->as, b->last[id], true,
+					    "%.*s can be read by others: chmod 0600",
 					    STR_ARG(files.v[i]));
 	}
 }

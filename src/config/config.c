@@ -66,7 +66,8 @@ static bool first_problem(const struct buf *problems, size_t from, struct err *e
 	return err_set(err, ERR_SYNTAX, "%.*s", STR_ARG(str_sub(line, 0, 150)));
 }
 
-bool config_parse(const char *name, struct str text, struct buf *problems, struct config **out, struct err *err)
+bool config_parse(const char *name, struct str text, struct buf *problems, struct config **out,
+		  struct err *err)
 {
 	CONFIG_SCOPED c = config_new();
 	ARENA_SCOPED scratch = arena_new();

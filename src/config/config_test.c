@@ -57,14 +57,28 @@ static void test_durations(void **state)
 
 static void test_networks(void **state)
 {
-	static const struct { const char *network, *address; int want; } cases[] = {
-		{"10.0.0.0/8", "10.1.2.3", 1}, {"10.0.0.0/8", "11.1.2.3", 0}, {"127.0.0.1", "127.0.0.1", 1},
-		{"127.0.0.1", "127.0.0.2", 0}, {"*", "2001:db8::1", 1}, {"*", "1.2.3.4", 1},
-		{"2001:db8::/33", "2001:db8:7fff::1", 1}, {"2001:db8::/33", "2001:db8:8000::1", 0},
-		{"[::1]", "::1", 1}, {"[2001:db8::]/32", "2001:db8::5", 1}, {"10.0.0.0/8", "::ffff:10.0.0.1", 1},
-		{"0.0.0.0/0", "9.9.9.9", 1}, {"0.0.0.0/0", "2001:db8::1", 0}, {"::/0", "9.9.9.9", 1},
-		{"10.0.0.1/8", NULL, -1}, {"10.0.0.0/33", NULL, -1}, {"300.1.1.1", NULL, -1}, {"", NULL, -1},
-		{"10.0.0.0/", NULL, -1}, {"example.com", NULL, -1},
+	static const struct { const char *network, *address; int want;
+	} cases[] = {
+		{"10.0.0.0/8", "10.1.2.3", 1},
+		{"10.0.0.0/8", "11.1.2.3", 0},
+		{"127.0.0.1", "127.0.0.1", 1},
+		{"127.0.0.1", "127.0.0.2", 0},
+		{"*", "2001:db8::1", 1},
+		{"*", "1.2.3.4", 1},
+		{"2001:db8::/33", "2001:db8:7fff::1", 1},
+		{"2001:db8::/33", "2001:db8:8000::1", 0},
+		{"[::1]", "::1", 1},
+		{"[2001:db8::]/32", "2001:db8::5", 1},
+		{"10.0.0.0/8", "::ffff:10.0.0.1", 1},
+		{"0.0.0.0/0", "9.9.9.9", 1},
+		{"0.0.0.0/0", "2001:db8::1", 0},
+		{"::/0", "9.9.9.9", 1},
+		{"10.0.0.1/8", NULL, -1},
+		{"10.0.0.0/33", NULL, -1},
+		{"300.1.1.1", NULL, -1},
+		{"", NULL, -1},
+		{"10.0.0.0/", NULL, -1},
+		{"example.com", NULL, -1},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct network net;
@@ -124,11 +138,12 @@ static const struct listener *find_listener(const struct config *c, const char *
 
 static void test_listeners(void **state)
 {
-	CONFIG_SCOPED c = parse_ok("inet_interfaces = 127.0.0.1\n"
-				   "listener pop3 { enabled = no }\n"
-				   "listener imap { tls = required  plaintext_auth_from = {\"10.0.0.0/8\", \"::1\"} }\n"
-				   "listener smtp { port = 2525 }\n"
-				   "listener \"mx-proxied\" { service = smtp port = 26 proxy_from = 192.0.2.7 }\n");
+	CONFIG_SCOPED c = parse_ok(
+		"inet_interfaces = 127.0.0.1\n"
+		"listener pop3 { enabled = no }\n"
+		"listener imap { tls = required  plaintext_auth_from = {\"10.0.0.0/8\", \"::1\"} }\n"
+		"listener smtp { port = 2525 }\n"
+		"listener \"mx-proxied\" { service = smtp port = 26 proxy_from = 192.0.2.7 }\n");
 	size_t n;
 	config_listeners(c, &n);
 	assert_int_equal(8, n);
@@ -160,12 +175,15 @@ static void test_port_base(void **state)
 /* Text, and a part of the problem lines. */
 static void test_problems(void **state)
 {
-	static const struct { const char *text, *want; } cases[] = {
+	static const struct { const char *text, *want;
+	} cases[] = {
 		{"hostnme = x", ":1: error: there is no setting \"hostnme\"; did you mean \"hostname\"?"},
-		{"\n\nsmtp {\n max_recipient = 5\n}", ":4: error: there is no setting \"max_recipient\" in section smtp; "
-						      "did you mean \"max_recipients\"?"},
+		{"\n\nsmtp {\n max_recipient = 5\n}",
+		 ":4: error: there is no setting \"max_recipient\" in section smtp; "
+		 "did you mean \"max_recipients\"?"},
 		{"max_recipients = 500", "did you mean \"smtp.max_recipients\"?"},
-		{"smtp { max_recipients = 5 }", ":1: error: smtp.max_recipients must be between 100 and 100000"},
+		{"smtp { max_recipients = 5 }",
+		 ":1: error: smtp.max_recipients must be between 100 and 100000"},
 		{"smtp { max_recipients = many }", "must be a whole number"},
 		{"smtp { max_message_size = 5X }", "must be a size such as"},
 		{"smtp { timeout_data = 5y }", "must be a time such as"},
@@ -185,7 +203,8 @@ static void test_problems(void **state)
 		{"listener imap { port = 25 }", "both want port 25"},
 		{"listener smtp { unix_mode = 999 unix_path = x }", "must be octal"},
 		{"include(\"missing.conf\")", "there is no file /etc/pabal/missing.conf"},
-		{"tls { certificate_files = {\"/nonexistent/a.pem\"} key_files = {} }", "must name one file for each"},
+		{"tls { certificate_files = {\"/nonexistent/a.pem\"} key_files = {} }",
+		 "must name one file for each"},
 		{"smtp {", ":1: error: what is opened here is never closed"},
 		{"# one\n// two\n/* three\n */ language = fr # \"", ":4: error: language"},
 		{"mynetworks = {\"::1\", # one\n \"::2\"}\nlanguage = 'fr'", ":3: error: language"},
@@ -350,10 +369,12 @@ static void test_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_durations), cmocka_unit_test(test_networks),
-		cmocka_unit_test(test_defaults),  cmocka_unit_test(test_listeners), cmocka_unit_test(test_port_base),
-		cmocka_unit_test(test_problems),  cmocka_unit_test(test_includes),  cmocka_unit_test(test_encode),
-		cmocka_unit_test(test_roles),	  cmocka_unit_test(test_reloadable), cmocka_unit_test(test_format),
+		cmocka_unit_test(test_sizes),      cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_networks),   cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_listeners),  cmocka_unit_test(test_port_base),
+		cmocka_unit_test(test_problems),   cmocka_unit_test(test_includes),
+		cmocka_unit_test(test_encode),     cmocka_unit_test(test_roles),
+		cmocka_unit_test(test_reloadable), cmocka_unit_test(test_format),
 		cmocka_unit_test(test_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

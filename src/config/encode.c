@@ -131,7 +131,8 @@ static bool decode_value(struct scan *s, struct config *c, enum setting id, stru
 	if (!decode_items(s, c->arena, n, &items))
 		return err_set(err, ERR_CORRUPT, "configuration snapshot: %s", info->name);
 	v->present = true;
-	return config_value_parse(c->arena, info->type, info->choices, info->min, info->max, "/", items, v, err);
+	return config_value_parse(c->arena, info->type, info->choices, info->min, info->max, "/", items,
+				  v, err);
 }
 
 bool config_decode(struct str bytes, struct config **out, struct err *err)

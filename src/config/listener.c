@@ -123,7 +123,8 @@ static bool service_of(struct listener_builder *b, enum listener_service *out)
 static bool address_valid(struct str s)
 {
 	unsigned char bytes[16];
-	return str_eq(s, STR("*")) || inet_pton(AF_INET, s.p, bytes) == 1 || inet_pton(AF_INET6, s.p, bytes) == 1;
+	return str_eq(s, STR("*")) || inet_pton(AF_INET, s.p, bytes) == 1 ||
+	       inet_pton(AF_INET6, s.p, bytes) == 1;
 }
 
 static void set_addresses(struct listener_builder *b, struct listener *l)
@@ -139,8 +140,8 @@ static void set_addresses(struct listener_builder *b, struct listener *l)
 	for (size_t i = 0; i < l->address.n; i++) {
 		if (!address_valid(l->address.v[i]))
 			assignments_problem(b->as, b->s->last[LISTENER_OPTION_ADDRESS], false,
-					    "listener %s: \"%.*s\" is not an IP address, \"*\" or \"::\"", b->s->title,
-					    STR_ARG(l->address.v[i]));
+					    "listener %s: \"%.*s\" is not an IP address, \"*\" or \"::\"",
+					    b->s->title, STR_ARG(l->address.v[i]));
 	}
 }
 
@@ -166,8 +167,8 @@ static void set_unix(struct listener_builder *b, struct listener *l)
 		l->unix_path = str_of(arena_cstr(
 			a, arena_fmt(a, "%s/lmtp.sock", config_path(b->c, SETTING_RUN_DIR))));
 	if (l->unix_path.n > 107)
-		assignments_problem(b->as, b->s->any, false, "listener %s: unix_path is longer than 107 bytes",
-				    b->s->title);
+		assignments_problem(b->as, b->s->any, false,
+				    "listener %s: unix_path is longer than 107 bytes", b->s->title);
 	if (!option(b, LISTENER_OPTION_UNIX_MODE, &v))
 		return;
 	struct str s = v.items.v[0];
@@ -199,7 +200,8 @@ static void build_one(struct listener_builder *b)
 	if (!service_of(b, &l.service))
 		return;
 	if (str_has_ctl(l.name) || l.name.n == 0 || l.name.n > 32) {
-		assignments_problem(b->as, b->s->any, false, "a listener's name has 1-32 printable characters");
+		assignments_problem(b->as, b->s->any, false,
+				    "a listener's name has 1-32 printable characters");
 		return;
 	}
 	l.tls = option(b, LISTENER_OPTION_TLS, &v) ? (enum listener_tls)v.number : services[l.service].tls;

@@ -45,14 +45,16 @@ bool network_parse(struct str s, struct network *out, struct err *err)
 		address = str_sub(address, 1, address.n - 2);
 	unsigned width = address_parse_text(address, net.address);
 	if (width == 0)
-		return err_set(err, ERR_SYNTAX, "\"%.*s\" is not an IP address or network", STR_ARG(str_sub(s, 0, 60)));
+		return err_set(err, ERR_SYNTAX, "\"%.*s\" is not an IP address or network",
+			       STR_ARG(str_sub(s, 0, 60)));
 	uint64_t bits = width;
 	if (slash != STR_NPOS && !str_u64(str_from(s, slash + 1), width, &bits))
-		return err_set(err, ERR_SYNTAX, "the prefix of \"%.*s\" is not 0-%u", STR_ARG(str_sub(s, 0, 60)),
-			       width);
+		return err_set(err, ERR_SYNTAX, "the prefix of \"%.*s\" is not 0-%u",
+			       STR_ARG(str_sub(s, 0, 60)), width);
 	net.bits = (uint8_t)(bits + 128 - width);
 	if (!host_bits_zero(&net))
-		return err_set(err, ERR_SYNTAX, "\"%.*s\" has bits set beyond its prefix", STR_ARG(str_sub(s, 0, 60)));
+		return err_set(err, ERR_SYNTAX, "\"%.*s\" has bits set beyond its prefix",
+			       STR_ARG(str_sub(s, 0, 60)));
 	*out = net;
 	return true;
 }

@@ -97,7 +97,10 @@ static void suggest(struct reader *r, const cfg_t *cfg, struct assignment at, st
 	const char *elsewhere = near ? NULL : setting_suggest(name);
 	assignments_problem(r->as, &at, false, "there is no setting \"%.*s\"%s%s%s%s%s", STR_ARG(name),
 			    at.section[0] ? " in section " : "", at.section,
-			    near || elsewhere ? "; did you mean \"" : "", near ? near : elsewhere ? elsewhere : "",
+			    near || elsewhere ? "; did you mean \"" : "",
+			    near        ? near
+			    : elsewhere ? elsewhere
+					: "",
 			    near || elsewhere ? "\"?" : "");
 }
 
@@ -245,7 +248,8 @@ static void include_file(struct assignments *as, const struct assignment *at, co
 		return;
 	}
 	if (!file_read_whole(AT_FDCWD, file, CONFIG_FILE_MAX, &text, &err)) {
-		assignments_problem(as, at, false, "cannot read %s: %s", file, err.cause[0] ? err.cause : err.text);
+		assignments_problem(as, at, false, "cannot read %s: %s", file,
+				    err.cause[0] ? err.cause : err.text);
 		return;
 	}
 	config_read(as, arena_cstr(as->arena, str_of(file)), buf_str(&text), depth + 1);
@@ -259,7 +263,8 @@ static void include(struct assignments *as, const struct assignment *at, unsigne
 	if (pattern[0] != '/')
 		pattern = arena_cstr(a, arena_fmt(a, "%s/%s", directory_of(a, at->file), pattern));
 	if (depth >= CONFIG_INCLUDE_DEPTH_MAX) {
-		assignments_problem(as, at, false, "includes are nested deeper than %d", CONFIG_INCLUDE_DEPTH_MAX);
+		assignments_problem(as, at, false, "includes are nested deeper than %d",
+				    CONFIG_INCLUDE_DEPTH_MAX);
 		return;
 	}
 	glob_t g = {0};

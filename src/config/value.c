@@ -13,9 +13,11 @@ static bool unit_is(struct str unit, const char *name)
 
 bool config_parse_size(struct str s, uint64_t *out_bytes)
 {
-	static const struct { const char *names[4]; unsigned shift; } units[] = {
-		{{"", "b", "bytes", NULL}, 0},	  {{"k", "kb", "kib", NULL}, 10}, {{"m", "mb", "mib", NULL}, 20},
-		{{"g", "gb", "gib", NULL}, 30}, {{"t", "tb", "tib", NULL}, 40},
+	static const struct { const char *names[4]; unsigned shift;
+	} units[] = {
+		{{"", "b", "bytes", NULL}, 0},  {{"k", "kb", "kib", NULL}, 10},
+		{{"m", "mb", "mib", NULL}, 20}, {{"g", "gb", "gib", NULL}, 30},
+		{{"t", "tb", "tib", NULL}, 40},
 	};
 	struct scan sc = scan_of(str_trim(s));
 	uint64_t v;
@@ -55,7 +57,8 @@ bool config_parse_duration(struct str s, int64_t *out_ms)
 
 static bool parse_bool(struct str s, int64_t *out)
 {
-	static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false", "off", "0"};
+	static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false", "off",
+										    "0"};
 	for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
 		if (unit_is(s, yes[i]) || unit_is(s, no[i])) {
 			*out = unit_is(s, yes[i]);
@@ -185,8 +188,9 @@ static bool parse_number(enum setting_type type, const char *choices, int64_t mi
 	return true;
 }
 
-bool config_value_parse(struct arena *a, enum setting_type type, const char *choices, int64_t min, int64_t max,
-			const char *dir, struct config_list items, struct config_value *out, struct err *err)
+bool config_value_parse(struct arena *a, enum setting_type type, const char *choices, int64_t min,
+			int64_t max, const char *dir, struct config_list items, struct config_value *out,
+			struct err *err)
 {
 	bool list = type == SETTING_TYPE_LIST || type == SETTING_TYPE_PATHS || type == SETTING_TYPE_NETWORKS;
 	if (items.n > CONFIG_ITEMS_MAX)

@@ -42,8 +42,9 @@ static bool fields_ok(unsigned fields, const struct account *v, struct err *err)
 	if ((fields & ACCOUNT_SET_LANGUAGE) && v->language.n > 0 && !str_eq(v->language, STR("ko")) &&
 	    !str_eq(v->language, STR("en")))
 		return err_set(err, ERR_SYNTAX, "the language must be ko or en");
-	if ((fields & ACCOUNT_SET_DISPLAY_NAME) && (v->display_name.n > DISPLAY_NAME_MAX ||
-						    str_has_ctl(v->display_name) || !utf8_valid(v->display_name)))
+	if ((fields & ACCOUNT_SET_DISPLAY_NAME) &&
+	    (v->display_name.n > DISPLAY_NAME_MAX || str_has_ctl(v->display_name) ||
+	     !utf8_valid(v->display_name)))
 		return err_set(err, ERR_SYNTAX, "the display name is not plain UTF-8 of at most %d bytes",
 			       DISPLAY_NAME_MAX);
 	if ((fields & ACCOUNT_SET_PROTOCOLS) && (v->protocols & ~(unsigned)ACCOUNT_PROTOCOLS_ALL))
@@ -79,7 +80,8 @@ static bool add(struct directory *d, struct str domain, struct str address, cons
 	if (sql_run(st, err))
 		return true;
 	if (err->kind == ERR_EXISTS)
-		err_set(err, ERR_EXISTS, "the account %.*s exists already", STR_ARG(str_sub(address, 0, 100)));
+		err_set(err, ERR_EXISTS, "the account %.*s exists already",
+			STR_ARG(str_sub(address, 0, 100)));
 	return false;
 }
 
@@ -142,7 +144,8 @@ bool account_find_locked(struct directory *d, struct str address, struct arena *
 	return read_one(st, a, out, err);
 }
 
-bool account_find(struct directory *d, struct str address, struct arena *a, struct account *out, struct err *err)
+bool account_find(struct directory *d, struct str address, struct arena *a, struct account *out,
+		  struct err *err)
 {
 	struct err syntax = {0};
 	*out = (struct account){0};
@@ -234,17 +237,21 @@ static bool find_live(struct directory *d, struct str address, int64_t *out_id, 
 static bool set(struct directory *d, struct str address, unsigned f, const struct account *v, struct err *err)
 {
 	int64_t id;
-	return find_live(d, address, &id, err) && (!(f & ACCOUNT_SET_PASSWORD) || set_password(d, id, v, err)) &&
-	       (!(f & ACCOUNT_SET_ENABLED) || set_int(d, QUERY_account_set_enabled, id, v->enabled, err)) &&
+	return find_live(d, address, &id, err) &&
+	       (!(f & ACCOUNT_SET_PASSWORD) || set_password(d, id, v, err)) &&
+	       (!(f & ACCOUNT_SET_ENABLED) ||
+		set_int(d, QUERY_account_set_enabled, id, v->enabled, err)) &&
 	       (!(f & ACCOUNT_SET_QUOTA_BYTES) ||
 		set_int(d, QUERY_account_set_quota_bytes, id, v->quota_bytes, err)) &&
 	       (!(f & ACCOUNT_SET_QUOTA_MESSAGES) ||
 		set_int(d, QUERY_account_set_quota_messages, id, v->quota_messages, err)) &&
 	       (!(f & ACCOUNT_SET_ROLE) || set_int(d, QUERY_account_set_role, id, v->role, err)) &&
-	       (!(f & ACCOUNT_SET_LANGUAGE) || set_str(d, QUERY_account_set_language, id, v->language, err)) &&
+	       (!(f & ACCOUNT_SET_LANGUAGE) ||
+		set_str(d, QUERY_account_set_language, id, v->language, err)) &&
 	       (!(f & ACCOUNT_SET_DISPLAY_NAME) ||
 		set_str(d, QUERY_account_set_display_name, id, v->display_name, err)) &&
-	       (!(f & ACCOUNT_SET_PROTOCOLS) || set_int(d, QUERY_account_set_protocols, id, v->protocols, err)) &&
+	       (!(f & ACCOUNT_SET_PROTOCOLS) ||
+		set_int(d, QUERY_account_set_protocols, id, v->protocols, err)) &&
 	       (!(f & ACCOUNT_SET_INTRANET_ONLY) ||
 		set_int(d, QUERY_account_set_intranet_only, id, v->intranet_only, err));
 }
@@ -256,7 +263,8 @@ bool account_set(struct directory *d, struct str address, unsigned fields, const
 	if (!directory_fold_address(a, address, &address, err) || !fields_ok(fields, value, err))
 		return false;
 	LOCK_SCOPED(&d->lock);
-	return directory_change_begin(d, err) && directory_change_end(d, set(d, address, fields, value, err), err);
+	return directory_change_begin(d, err) &&
+	       directory_change_end(d, set(d, address, fields, value, err), err);
 }
 
 static bool remove_live(struct directory *d, struct str address, struct err *err)
@@ -307,7 +315,8 @@ bool account_restore(struct directory *d, struct str address, struct err *err)
 static void effective_quota(const struct config *c, const struct account *account, int64_t *out_bytes,
 			    int64_t *out_messages)
 {
-	*out_bytes = account->quota_bytes >= 0 ? account->quota_bytes : (int64_t)config_size(c, SETTING_STORE_QUOTA);
+	*out_bytes = account->quota_bytes >= 0 ? account->quota_bytes
+					       : (int64_t)config_size(c, SETTING_STORE_QUOTA);
 	*out_messages = account->quota_messages >= 0 ? account->quota_messages
 						     : config_int(c, SETTING_STORE_QUOTA_MESSAGES);
 }

@@ -84,8 +84,8 @@ bool alias_find_locked(struct directory *d, struct str source, struct arena *a, 
 	return true;
 }
 
-static bool insert_all(struct directory *d, struct str domain, struct str source, const struct str *v, size_t n,
-		       struct err *err)
+static bool insert_all(struct directory *d, struct str domain, struct str source, const struct str *v,
+		       size_t n, struct err *err)
 {
 	ARENA_SCOPED a = arena_new();
 	struct alias now;
@@ -102,7 +102,8 @@ static bool insert_all(struct directory *d, struct str domain, struct str source
 	       err_set(err, ERR_LIMIT, "more than %d destinations", ALIAS_DESTINATIONS_MAX);
 }
 
-bool alias_add(struct directory *d, struct str source, const struct str *destinations, size_t n, struct err *err)
+bool alias_add(struct directory *d, struct str source, const struct str *destinations, size_t n,
+	       struct err *err)
 {
 	ARENA_SCOPED a = arena_new();
 	struct str domain, *v;
@@ -127,7 +128,8 @@ bool alias_find(struct directory *d, struct str source, struct arena *a, struct 
 }
 
 /* A row of (source, destination), sorted by source. */
-static void collect(struct arena *a, struct alias_list *out, size_t caps[2], struct str source, struct str destination)
+static void collect(struct arena *a, struct alias_list *out, size_t caps[2], struct str source,
+		    struct str destination)
 {
 	struct alias *last = out->n ? &out->v[out->n - 1] : NULL;
 	if (!last || !str_eq(last->source, source)) {
@@ -141,7 +143,8 @@ static void collect(struct arena *a, struct alias_list *out, size_t caps[2], str
 	last->destinations = v;
 }
 
-bool alias_list(struct directory *d, struct str domain, struct arena *a, struct alias_list *out, struct err *err)
+bool alias_list(struct directory *d, struct str domain, struct arena *a, struct alias_list *out,
+		struct err *err)
 {
 	struct sql_stmt *st;
 	size_t caps[2] = {0};
@@ -174,7 +177,8 @@ static bool delete_all(struct directory *d, struct str source, struct err *err)
 	       err_set(err, ERR_NOT_FOUND, "there is no alias %.*s", STR_ARG(str_sub(source, 0, 100)));
 }
 
-static bool delete_some(struct directory *d, struct str source, const struct str *v, size_t n, struct err *err)
+static bool delete_some(struct directory *d, struct str source, const struct str *v, size_t n,
+			struct err *err)
 {
 	struct sql_stmt *st;
 	for (size_t i = 0; i < n; i++) {
@@ -191,7 +195,8 @@ static bool delete_some(struct directory *d, struct str source, const struct str
 	return true;
 }
 
-bool alias_set(struct directory *d, struct str source, const struct str *destinations, size_t n, struct err *err)
+bool alias_set(struct directory *d, struct str source, const struct str *destinations, size_t n,
+	       struct err *err)
 {
 	ARENA_SCOPED a = arena_new();
 	struct str domain, *v;
@@ -201,7 +206,8 @@ bool alias_set(struct directory *d, struct str source, const struct str *destina
 		return err_set(err, ERR_SYNTAX, "an alias needs a destination");
 	LOCK_SCOPED(&d->lock);
 	return directory_change_begin(d, err) &&
-	       directory_change_end(d, delete_all(d, source, err) && insert_all(d, domain, source, v, n, err), err);
+	       directory_change_end(
+		       d, delete_all(d, source, err) && insert_all(d, domain, source, v, n, err), err);
 }
 
 bool alias_remove(struct directory *d, struct str source, const struct str *destinations, size_t n,
@@ -213,5 +219,6 @@ bool alias_remove(struct directory *d, struct str source, const struct str *dest
 		return false;
 	LOCK_SCOPED(&d->lock);
 	return directory_change_begin(d, err) &&
-	       directory_change_end(d, n ? delete_some(d, source, v, n, err) : delete_all(d, source, err), err);
+	       directory_change_end(d, n ? delete_some(d, source, v, n, err) : delete_all(d, source, err),
+				    err);
 }

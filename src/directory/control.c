@@ -254,7 +254,8 @@ static bool control_account_show(struct request *r, struct err *err)
 	if (!need(r, "address", &address, err) || !account_find(r->d, address, r->a, &v, err))
 		return false;
 	if (v.id == 0)
-		return err_set(err, ERR_NOT_FOUND, "there is no account %.*s", STR_ARG(str_sub(address, 0, 100)));
+		return err_set(err, ERR_NOT_FOUND, "there is no account %.*s",
+			       STR_ARG(str_sub(address, 0, 100)));
 	json_write_name(r->out, STR("account"));
 	write_account(r, &v);
 	return true;
@@ -351,7 +352,8 @@ static bool control_alias_show(struct request *r, struct err *err)
 	if (!need(r, "source", &source, err) || !alias_find(r->d, source, r->a, &alias, err))
 		return false;
 	if (alias.n == 0)
-		return err_set(err, ERR_NOT_FOUND, "there is no alias %.*s", STR_ARG(str_sub(source, 0, 100)));
+		return err_set(err, ERR_NOT_FOUND, "there is no alias %.*s",
+			       STR_ARG(str_sub(source, 0, 100)));
 	json_write_name(r->out, STR("alias"));
 	return write_alias(r, &alias, err);
 }

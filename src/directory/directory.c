@@ -111,7 +111,8 @@ bool directory_changes(struct directory *d, int64_t *out, struct err *err)
 
 bool directory_purge(struct directory *d, struct err *err)
 {
-	int64_t before = clock_wall_us() - config_duration_ms(d->config, SETTING_DIRECTORY_RESTORE_TIME) * 1000;
+	int64_t before =
+		clock_wall_us() - config_duration_ms(d->config, SETTING_DIRECTORY_RESTORE_TIME) * 1000;
 	struct sql_stmt *st;
 	if (!directory_query(d, QUERY_purge_domains, &st, err))
 		return false;
@@ -157,7 +158,8 @@ static bool migrate_in_tx(struct directory *d, struct err *err)
 			return false;
 	}
 	if (schema > newest)
-		return err_set(err, ERR_CONFLICT, "the directory was made by a newer pabal (schema %lld, known %lld)",
+		return err_set(err, ERR_CONFLICT,
+			       "the directory was made by a newer pabal (schema %lld, known %lld)",
 			       (long long)schema, (long long)newest);
 	return true;
 }
@@ -198,7 +200,8 @@ static bool give_to_owner(const char *dir, const char *path, struct err *err)
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(err, "cannot create %s", path);
-	bool ok = fchown(fd, st.st_uid, st.st_gid) == 0 || errno == EPERM || err_sys(err, "cannot chown %s", path);
+	bool ok = fchown(fd, st.st_uid, st.st_gid) == 0 || errno == EPERM ||
+		  err_sys(err, "cannot chown %s", path);
 	close(fd);
 	return ok;
 }

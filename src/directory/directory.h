@@ -71,6 +71,7 @@ bool directory_resolve(struct directory *d, struct str address, struct arena *a,
 bool directory_is_local_domain(struct directory *d, struct str domain, bool *out, struct err *err) MUST_CHECK;
 
 /* May the account put this address into reverse-path or From: its own, with or without
- * subaddress, and aliases that lead only to it (R79; the postmaster fall-back does not count). Fail closed: any doubt is an error. */
+ * subaddress, and aliases that lead only to it (R79; the postmaster fall-back does not count).
+ * Fail closed: any doubt is an error. */
 bool directory_may_send_as(struct directory *d, struct str account, struct str sender, bool *out,
 			   struct err *err) MUST_CHECK;

@@ -23,8 +23,9 @@ struct world {
 	struct arena *a;
 };
 
-static const char settings[] = "hostname = mail.example.com\ndirectory { alias_limit = 10 restore_time = 30d }\n"
-			       "store { quota = 1G }\n";
+static const char settings[] =
+	"hostname = mail.example.com\ndirectory { alias_limit = 10 restore_time = 30d }\n"
+	"store { quota = 1G }\n";
 
 static struct config *make_config(const char *text)
 {
@@ -116,7 +117,8 @@ static struct str describe(struct arena *a, const struct directory_resolution *r
 static void test_resolve(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *address, *want; } cases[] = {
+	static const struct { const char *address, *want;
+	} cases[] = {
 		{"test1@example.com", "LOCAL: LOCAL=test1@example.com"},
 		{"TEST1@EXAMPLE.com", "LOCAL: LOCAL=test1@example.com"},
 		{"test1+Box@example.com", "LOCAL: LOCAL=test1@example.com[box]"},
@@ -126,9 +128,10 @@ static void test_resolve(void **state)
 		{"dangling@example.com", "UNKNOWN: UNKNOWN=nobody@example.com"},
 		{"nobody@example.com", "UNKNOWN: UNKNOWN=nobody@example.com"},
 		{"nobody+x@example.com", "UNKNOWN: UNKNOWN=nobody+x@example.com"},
-		{"team@example.com", "LOCAL: LOCAL=test1@example.com LOCAL=test2@example.com REMOTE=copy@elsewhere.example"},
-		{"team+x@example.com",
-		 "LOCAL: LOCAL=test1@example.com[x] LOCAL=test2@example.com[x] REMOTE=copy@elsewhere.example"},
+		{"team@example.com",
+		 "LOCAL: LOCAL=test1@example.com LOCAL=test2@example.com REMOTE=copy@elsewhere.example"},
+		{"team+x@example.com", "LOCAL: LOCAL=test1@example.com[x] LOCAL=test2@example.com[x] "
+				       "REMOTE=copy@elsewhere.example"},
 		{"away@example.com", "REMOTE: REMOTE=Someone@elsewhere.example"},
 		{"ring1@example.com", "UNKNOWN: UNKNOWN=ring1@example.com"},
 		{"anything@example.org", "LOCAL: LOCAL=test1@example.org"},
@@ -147,7 +150,8 @@ static void test_resolve(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct directory_resolution r;
 		struct err err = {0};
-		must(directory_resolve(w->d, str_of(cases[i].address), w->a, &r, &err), &err, cases[i].address);
+		must(directory_resolve(w->d, str_of(cases[i].address), w->a, &r, &err), &err,
+		     cases[i].address);
 		struct str got = describe(w->a, &r);
 		if (!str_eq(got, str_of(cases[i].want)))
 			fail_msg("%s: %.*s", cases[i].address, STR_ARG(got));
@@ -186,7 +190,8 @@ static void test_disabled(void **state)
 	must(directory_resolve(w->d, STR("test1@example.com"), w->a, &r, &err), &err, "resolve");
 	assert_int_equal(DIRECTORY_DISABLED, r.kind);
 	must(directory_resolve(w->d, STR("postmaster"), w->a, &r, &err), &err, "resolve");
-	assert_true(str_eq(describe(w->a, &r), STR("LOCAL: LOCAL=test2@example.com REMOTE=copy@elsewhere.example")));
+	assert_true(str_eq(describe(w->a, &r),
+			   STR("LOCAL: LOCAL=test2@example.com REMOTE=copy@elsewhere.example")));
 	struct domain d = {.enabled = false};
 	must(domain_set(w->d, STR("example.org"), DOMAIN_ENABLED, &d, &err), &err, "set");
 	must(directory_resolve(w->d, STR("test1@example.org"), w->a, &r, &err), &err, "resolve");
@@ -236,8 +241,9 @@ static void test_may_send_as(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		bool may = !cases[i].want;
 		struct err err = {0};
-		must(directory_may_send_as(w->d, str_of(cases[i].account), str_of(cases[i].sender), &may, &err), &err,
-		     cases[i].sender);
+		must(directory_may_send_as(w->d, str_of(cases[i].account), str_of(cases[i].sender), &may,
+					   &err),
+		     &err, cases[i].sender);
 		if (may != cases[i].want)
 			fail_msg("%s as %s", cases[i].account, cases[i].sender);
 	}
@@ -246,11 +252,13 @@ static void test_may_send_as(void **state)
 static void test_refused(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *address; enum err_kind want; } cases[] = {
-		{"test1@example.com", ERR_EXISTS}, {"TEST1@Example.com", ERR_EXISTS}, {"a@nowhere.example", ERR_NOT_FOUND},
-		{"a/b@example.com", ERR_SYNTAX}, {"\"a b\"@example.com", ERR_SYNTAX}, {"..@example.com", ERR_SYNTAX},
-		{".a@example.com", ERR_SYNTAX}, {"example.com", ERR_SYNTAX}, {"a@[192.0.2.1]", ERR_NOT_FOUND},
-		{"\"..\"@example.com", ERR_SYNTAX},
+	static const struct { const char *address; enum err_kind want;
+	} cases[] = {
+		{"test1@example.com", ERR_EXISTS},    {"TEST1@Example.com", ERR_EXISTS},
+		{"a@nowhere.example", ERR_NOT_FOUND}, {"a/b@example.com", ERR_SYNTAX},
+		{"\"a b\"@example.com", ERR_SYNTAX},  {"..@example.com", ERR_SYNTAX},
+		{".a@example.com", ERR_SYNTAX},       {"example.com", ERR_SYNTAX},
+		{"a@[192.0.2.1]", ERR_NOT_FOUND},     {"\"..\"@example.com", ERR_SYNTAX},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct account v;
@@ -298,10 +306,18 @@ static void test_long_values(void **state)
 static void test_account_fields(void **state)
 {
 	struct world *w = *state;
-	struct account v = {.password = STR("h"), .scram_sha1 = STR("s1"), .scram_sha256 = STR("s2"), .quota_bytes = 5,
-			    .quota_messages = 7, .role = ACCOUNT_ROLE_ADMIN, .language = STR("en"),
-			    .display_name = STR("홍길동"), .protocols = ACCOUNT_IMAP, .intranet_only = true,
-			    .enabled = true}, back;
+	struct account v = {.password = STR("h"),
+			    .scram_sha1 = STR("s1"),
+			    .scram_sha256 = STR("s2"),
+			    .quota_bytes = 5,
+			    .quota_messages = 7,
+			    .role = ACCOUNT_ROLE_ADMIN,
+			    .language = STR("en"),
+			    .display_name = STR("홍길동"),
+			    .protocols = ACCOUNT_IMAP,
+			    .intranet_only = true,
+			    .enabled = true},
+		       back;
 	struct err err = {0};
 	int64_t bytes, messages;
 	must(account_find(w->d, STR("test1@example.com"), w->a, &back, &err), &err, "find");
@@ -433,7 +449,8 @@ static void test_queries(void **state)
 static void test_control(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *request, *want; bool changed; } cases[] = {
+	static const struct { const char *request, *want; bool changed;
+	} cases[] = {
 		{"{\"verb\":\"lookup\",\"map\":\"domain\",\"key\":\"EXAMPLE.com\"}",
 		 "{\"ok\":true,\"found\":true,\"value\":\"1\"}", false},
 		{"{\"verb\":\"lookup\",\"map\":\"domain\",\"key\":\"none.example\"}",
@@ -443,24 +460,34 @@ static void test_control(void **state)
 		{"{\"verb\":\"lookup\",\"map\":\"alias\",\"key\":\"testfc@example.com\"}",
 		 "{\"ok\":true,\"found\":true,\"value\":\"test2@example.com\"}", false},
 		{"{\"verb\":\"lookup\",\"map\":\"alias\",\"key\":\"team@example.com\"}",
-		 "{\"ok\":true,\"found\":true,\"value\":\"test1@example.com,test2@example.com,team2@example.com\"}", false},
+		 "{\"ok\":true,\"found\":true,\"value\":\"test1@example.com,test2@example.com,team2@"
+		 "example.com\"}",
+		 false},
 		{"{\"verb\":\"lookup\",\"map\":\"x\",\"key\":\"y\"}",
-		 "{\"ok\":false,\"kind\":\"syntax\",\"text\":\"the map must be domain, account or alias\"}", false},
+		 "{\"ok\":false,\"kind\":\"syntax\",\"text\":\"the map must be domain, account or "
+		 "alias\"}",
+		 false},
 		{"{\"verb\":\"domain.add\",\"name\":\"c.example\"}", "{\"ok\":true}", true},
-		{"{\"verb\":\"account.add\",\"address\":\"n@c.example\",\"password\":\"$6$a$b\",\"role\":\"admin\"}",
+		{"{\"verb\":\"account.add\",\"address\":\"n@c.example\",\"password\":\"$6$a$b\",\"role\":"
+		 "\"admin\"}",
 		 "{\"ok\":true}", true},
 		{"{\"verb\":\"account.set\",\"address\":\"n@c.example\",\"role\":\"boss\"}",
 		 "{\"ok\":false,\"kind\":\"syntax\",\"text\":\"the role must be user or admin\"}", false},
-		{"{\"verb\":\"account.set\",\"address\":\"n@c.example\",\"protocols\":[\"imap\"]}", "{\"ok\":true}", true},
+		{"{\"verb\":\"account.set\",\"address\":\"n@c.example\",\"protocols\":[\"imap\"]}",
+		 "{\"ok\":true}", true},
 		{"{\"verb\":\"alias.show\",\"source\":\"dangling@example.com\"}",
-		 "{\"ok\":true,\"alias\":{\"source\":\"dangling@example.com\",\"destinations\":[\"nobody@example.com\"],"
-		 "\"dangling\":[\"nobody@example.com\"]}}", false},
+		 "{\"ok\":true,\"alias\":{\"source\":\"dangling@example.com\",\"destinations\":[\"nobody@"
+		 "example.com\"],"
+		 "\"dangling\":[\"nobody@example.com\"]}}",
+		 false},
 		{"{\"verb\":\"resolve\",\"address\":\"test1+a@example.com\"}",
 		 "{\"ok\":true,\"kind\":\"local\",\"by_alias\":false,\"recipients\":[{\"kind\":\"local\","
-		 "\"address\":\"test1@example.com\",\"detail\":\"a\"}]}", false},
+		 "\"address\":\"test1@example.com\",\"detail\":\"a\"}]}",
+		 false},
 		{"{\"verb\":\"domain.remove\",\"name\":\"c.example\"}", "{\"ok\":true}", true},
 		{"{\"verb\":\"domain.restore\",\"name\":\"c.example\"}", "{\"ok\":true}", true},
-		{"{\"verb\":\"nonsense\"}", "{\"ok\":false,\"kind\":\"not_found\",\"text\":\"unknown verb\"}", false},
+		{"{\"verb\":\"nonsense\"}",
+		 "{\"ok\":false,\"kind\":\"not_found\",\"text\":\"unknown verb\"}", false},
 		{"{}", "{\"ok\":false,\"kind\":\"syntax\",\"text\":\"\\\"verb\\\" is missing\"}", false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -510,10 +537,14 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_resolve), T(test_resolve_limit), T(test_disabled), T(test_postmaster), T(test_may_send_as),
-		T(test_refused), T(test_long_values), T(test_account_fields), T(test_remove_restore),
-		T(test_restore_whole), T(test_restore_ends), T(test_changes), T(test_alias_edit), T(test_queries),
-		T(test_control), cmocka_unit_test(test_file),
+		T(test_resolve),        T(test_resolve_limit),
+		T(test_disabled),       T(test_postmaster),
+		T(test_may_send_as),    T(test_refused),
+		T(test_long_values),    T(test_account_fields),
+		T(test_remove_restore), T(test_restore_whole),
+		T(test_restore_ends),   T(test_changes),
+		T(test_alias_edit),     T(test_queries),
+		T(test_control),        cmocka_unit_test(test_file),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

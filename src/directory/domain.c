@@ -27,7 +27,8 @@ bool domain_id_need(struct directory *d, struct str name, int64_t *out_id, struc
 	bool enabled;
 	if (!domain_id_find(d, name, out_id, &enabled, err))
 		return false;
-	return *out_id != 0 || err_set(err, ERR_NOT_FOUND, "there is no domain %.*s", STR_ARG(str_sub(name, 0, 100)));
+	return *out_id != 0 ||
+	       err_set(err, ERR_NOT_FOUND, "there is no domain %.*s", STR_ARG(str_sub(name, 0, 100)));
 }
 
 static bool text_ok(struct str s, size_t max, const char *what, struct err *err)
@@ -129,7 +130,8 @@ bool domain_list_removed(struct directory *d, struct arena *a, struct domain_lis
 	return list(d, QUERY_domain_list_removed, a, out, err);
 }
 
-static bool set(struct directory *d, struct str name, unsigned fields, const struct domain *value, struct err *err)
+static bool set(struct directory *d, struct str name, unsigned fields, const struct domain *value,
+		struct err *err)
 {
 	int64_t id;
 	struct sql_stmt *st;
@@ -154,15 +156,18 @@ static bool set(struct directory *d, struct str name, unsigned fields, const str
 	return true;
 }
 
-bool domain_set(struct directory *d, struct str name, unsigned fields, const struct domain *value, struct err *err)
+bool domain_set(struct directory *d, struct str name, unsigned fields, const struct domain *value,
+		struct err *err)
 {
 	ARENA_SCOPED a = arena_new();
 	if (!directory_fold_domain(a, name, &name, err))
 		return false;
-	if ((fields & DOMAIN_DESCRIPTION) && !text_ok(value->description, DESCRIPTION_MAX, "description", err))
+	if ((fields & DOMAIN_DESCRIPTION) &&
+	    !text_ok(value->description, DESCRIPTION_MAX, "description", err))
 		return false;
 	LOCK_SCOPED(&d->lock);
-	return directory_change_begin(d, err) && directory_change_end(d, set(d, name, fields, value, err), err);
+	return directory_change_begin(d, err) &&
+	       directory_change_end(d, set(d, name, fields, value, err), err);
 }
 
 static bool mark_rows(struct directory *d, enum query q, int64_t id, int64_t from_us, int64_t to_us,
@@ -188,7 +193,8 @@ static bool mark(struct directory *d, int64_t id, int64_t from_us, int64_t to_us
 static bool remove_live(struct directory *d, struct str name, struct err *err)
 {
 	int64_t id;
-	return domain_id_need(d, name, &id, err) && mark(d, id, 0, clock_wall_us(), err) && directory_purge(d, err);
+	return domain_id_need(d, name, &id, err) && mark(d, id, 0, clock_wall_us(), err) &&
+	       directory_purge(d, err);
 }
 
 bool domain_remove(struct directory *d, struct str name, struct err *err)
@@ -215,7 +221,8 @@ static bool restore(struct directory *d, struct str name, struct err *err)
 	if (!sql_step(st, &row, err))
 		return false;
 	if (!row)
-		return err_set(err, ERR_NOT_FOUND, "no removed domain %.*s is kept", STR_ARG(str_sub(name, 0, 100)));
+		return err_set(err, ERR_NOT_FOUND, "no removed domain %.*s is kept",
+			       STR_ARG(str_sub(name, 0, 100)));
 	int64_t id = sql_column_int(st, 0), removed_us = sql_column_int(st, 1);
 	sql_reset(st);
 	return mark(d, id, removed_us, 0, err);

@@ -47,7 +47,8 @@ static bool resolver_result(struct resolver *r, struct directory_recipient found
 }
 
 /* *out_done: the address is an alias that was not followed yet, and its destinations wait now. */
-static bool follow_alias(struct resolver *r, struct str source, struct str detail, bool *out_done, struct err *err)
+static bool follow_alias(struct resolver *r, struct str source, struct str detail, bool *out_done,
+			 struct err *err)
 {
 	struct alias alias;
 	*out_done = false;
@@ -67,7 +68,8 @@ static bool follow_alias(struct resolver *r, struct str source, struct str detai
 	return true;
 }
 
-static bool take_account(struct resolver *r, struct str address, struct str detail, bool *out_done, struct err *err)
+static bool take_account(struct resolver *r, struct str address, struct str detail, bool *out_done,
+			 struct err *err)
 {
 	struct account account;
 	if (!account_find_locked(r->d, address, r->a, &account, err))
@@ -77,14 +79,18 @@ static bool take_account(struct resolver *r, struct str address, struct str deta
 		return true;
 	struct directory_recipient found = {
 		.kind = account.enabled && account.domain_enabled ? DIRECTORY_LOCAL : DIRECTORY_DISABLED,
-		.address = account.address, .detail = detail, .account_id = account.id,
-		.quota_bytes = account.quota_bytes >= 0 ? account.quota_bytes
-							: (int64_t)config_size(r->d->config, SETTING_STORE_QUOTA),
+		.address = account.address,
+		.detail = detail,
+		.account_id = account.id,
+		.quota_bytes = account.quota_bytes >= 0
+				       ? account.quota_bytes
+				       : (int64_t)config_size(r->d->config, SETTING_STORE_QUOTA),
 		.quota_messages = account.quota_messages >= 0
 					  ? account.quota_messages
 					  : config_int(r->d->config, SETTING_STORE_QUOTA_MESSAGES),
-		.language = account.language.n ? account.language
-					       : arena_str(r->a, config_str(r->d->config, SETTING_LANGUAGE)),
+		.language = account.language.n
+				    ? account.language
+				    : arena_str(r->a, config_str(r->d->config, SETTING_LANGUAGE)),
 	};
 	return resolver_result(r, found);
 }
@@ -103,8 +109,8 @@ static bool is_mydestination(const struct directory *d, struct str domain)
 
 /* The domain an address belongs to here: itself if hosted, mydomain for names of this host.
  * *out_id 0: not hosted. */
-static bool find_home(struct directory *d, struct str *domain, int64_t *out_id, bool *out_enabled, bool *out_ours,
-		      struct err *err)
+static bool find_home(struct directory *d, struct str *domain, int64_t *out_id, bool *out_enabled,
+		      bool *out_ours, struct err *err)
 {
 	if (!domain_id_find(d, *domain, out_id, out_enabled, err))
 		return false;
@@ -128,7 +134,8 @@ static bool local_address(struct resolver *r, struct address folded, struct str 
 	struct address plain = folded;
 	struct str own_detail;
 	if (delimiter.n == 1 && local_split_detail(folded.local, delimiter.p[0], &plain.local, &own_detail)) {
-		if (!alias_or_account(r, address_str(r->a, plain), arena_str(r->a, own_detail), out_done, err))
+		if (!alias_or_account(r, address_str(r->a, plain), arena_str(r->a, own_detail), out_done,
+				      err))
 			return false;
 		if (*out_done)
 			return true;
@@ -189,8 +196,9 @@ static bool drain(struct resolver *r, struct str address, struct err *err)
 		if (!resolve_one(r, p, err))
 			return false;
 	}
-	return r->n > 0 || resolver_result(r, (struct directory_recipient){.kind = DIRECTORY_UNKNOWN,
-									    .address = arena_str(r->a, address)});
+	return r->n > 0 ||
+	       resolver_result(r, (struct directory_recipient){.kind = DIRECTORY_UNKNOWN,
+							       .address = arena_str(r->a, address)});
 }
 
 static bool is_postmaster(struct arena *a, struct str address)
@@ -201,7 +209,8 @@ static bool is_postmaster(struct arena *a, struct str address)
 	       str_eq_nocase(parsed.local, STR("postmaster"));
 }
 
-static bool first_account(struct resolver *r, enum query q, struct str domain, struct str *out, struct err *err)
+static bool first_account(struct resolver *r, enum query q, struct str domain, struct str *out,
+			  struct err *err)
 {
 	struct sql_stmt *st;
 	bool row;
@@ -274,9 +283,11 @@ static bool resolve_with(struct resolver *r, struct str address, bool fall_back,
 	if (!resolve_all(r, address, err))
 		return false;
 	enum directory_kind kind = whole_kind(r);
-	if (!fall_back || kind == DIRECTORY_LOCAL || kind == DIRECTORY_REMOTE || !is_postmaster(r->a, address))
+	if (!fall_back || kind == DIRECTORY_LOCAL || kind == DIRECTORY_REMOTE ||
+	    !is_postmaster(r->a, address))
 		return true;
-	struct str given = arena_str(r->a, address), domain = str_from(given, str_find_last_byte(given, '@') + 1);
+	struct str given = arena_str(r->a, address),
+		   domain = str_from(given, str_find_last_byte(given, '@') + 1);
 	if (!str_has_byte(given, '@'))
 		domain = config_str(r->d->config, SETTING_MYDOMAIN);
 	else if (!directory_fold_domain(r->a, domain, &domain, err))
@@ -288,7 +299,8 @@ static bool resolve(struct directory *d, struct str address, bool fall_back, str
 		    struct directory_resolution *out, struct err *err)
 {
 	LOCK_SCOPED(&d->lock);
-	struct resolver r = {.d = d, .a = a, .limit = (size_t)config_int(d->config, SETTING_DIRECTORY_ALIAS_LIMIT)};
+	struct resolver r = {
+		.d = d, .a = a, .limit = (size_t)config_int(d->config, SETTING_DIRECTORY_ALIAS_LIMIT)};
 	bool ok = resolve_with(&r, address, fall_back, err);
 	if (ok)
 		*out = (struct directory_resolution){whole_kind(&r), r.by_alias, r.v, r.n};
@@ -297,8 +309,8 @@ static bool resolve(struct directory *d, struct str address, bool fall_back, str
 	return ok;
 }
 
-bool directory_resolve(struct directory *d, struct str address, struct arena *a, struct directory_resolution *out,
-		       struct err *err)
+bool directory_resolve(struct directory *d, struct str address, struct arena *a,
+		       struct directory_resolution *out, struct err *err)
 {
 	return resolve(d, address, true, a, out, err);
 }
@@ -316,7 +328,8 @@ bool directory_is_local_domain(struct directory *d, struct str domain, bool *out
 	return find_home(d, &domain, &id, &enabled, out, err);
 }
 
-bool directory_may_send_as(struct directory *d, struct str account, struct str sender, bool *out, struct err *err)
+bool directory_may_send_as(struct directory *d, struct str account, struct str sender, bool *out,
+			   struct err *err)
 {
 	ARENA_SCOPED a = arena_new();
 	struct account own;

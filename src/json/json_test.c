@@ -28,8 +28,9 @@ static void test_write(void **state)
 	json_write_member_bool(&w, "b", true);
 	json_write_member_cstr(&w, "n", NULL);
 	json_write_object_end(&w);
-	const char *want = "{\"a\":\"x\\\"y\\\\z\\n\\u0001\\u007f\",\"list\":[-5,-9223372036854775808,[],{},null],"
-			   "\"b\":true,\"n\":null}";
+	const char *want =
+		"{\"a\":\"x\\\"y\\\\z\\n\\u0001\\u007f\",\"list\":[-5,-9223372036854775808,[],{},null],"
+		"\"b\":true,\"n\":null}";
 	if (!str_eq(buf_str(&out), str_of(want)))
 		fail_msg("%.*s", (int)out.n, out.p);
 }
@@ -77,7 +78,8 @@ static void test_read(void **state)
 {
 	JSON_DOC_SCOPED doc = NULL;
 	struct err err = {0};
-	struct str text = STR("{\"s\":\"\\u0000x\",\"i\":-7,\"r\":1.5,\"t\":true,\"l\":[1,\"two\"],\"o\":{\"k\":null}}");
+	struct str text = STR("{\"s\":\"\\u0000x\",\"i\":-7,\"r\":1.5,\"t\":true,\"l\":[1,\"two\"],\"o\":"
+			      "{\"k\":null}}");
 	assert_true(json_doc_parse(text, 1000, &doc, &err));
 	const struct json_value *o = json_doc_root(doc);
 	assert_int_equal(JSON_TYPE_OBJECT, json_value_type(o));
@@ -86,7 +88,8 @@ static void test_read(void **state)
 	assert_int_equal(-7, json_value_int_or(json_value_member(o, "i"), 0));
 	assert_int_equal(9, json_value_int_or(json_value_member(o, "r"), 9));
 	assert_true(json_value_bool_or(json_value_member(o, "t"), false));
-	assert_true(str_eq(json_value_str_or(json_value_item(json_value_member(o, "l"), 1), STR_NONE), STR("two")));
+	assert_true(str_eq(json_value_str_or(json_value_item(json_value_member(o, "l"), 1), STR_NONE),
+			   STR("two")));
 	assert_null(json_value_item(json_value_member(o, "l"), 2));
 	assert_int_equal(JSON_TYPE_NULL, json_value_type(json_value_member(json_value_member(o, "o"), "k")));
 	assert_int_equal(JSON_TYPE_NULL, json_value_type(json_value_member(json_value_member(o, "x"), "y")));

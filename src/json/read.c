@@ -50,7 +50,8 @@ bool json_doc_parse(struct str text, size_t max, struct json_doc **out, struct e
 	if (too_deep(text))
 		return err_set(err, ERR_LIMIT, "JSON is nested deeper than %d", JSON_DEPTH_MAX);
 	json_error_t why;
-	json_t *root = json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+	json_t *root = json_loadb(text.n ? text.p : "", text.n,
+				  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
 	if (!root)
 		return err_set(err, ERR_SYNTAX, "JSON, byte %d: %s", why.position, why.text);
 	*out = (struct json_doc *)(void *)root;

@@ -84,8 +84,8 @@ static bool fail(struct sql_db *db, int code, struct err *err)
 		kind = ERR_TEMP;
 	err_set(err, kind, "temporary failure of the database");
 	err->sys = sys;
-	return err_cause(err, "%s: %s (%d)%s%s", db->path ? db->path : "memory", sqlite3_errmsg(db->raw), code,
-			 sys ? ": " : "", sys ? strerror(sys) : "");
+	return err_cause(err, "%s: %s (%d)%s%s", db->path ? db->path : "memory", sqlite3_errmsg(db->raw),
+			 code, sys ? ": " : "", sys ? strerror(sys) : "");
 }
 
 void sql_process_init(void)
@@ -108,7 +108,8 @@ bool sql_exec(struct sql_db *db, const char *script, struct err *err)
 	return fail(db, sqlite3_extended_errcode(db->raw), err);
 }
 
-static bool pragma(struct sql_db *db, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static bool pragma(struct sql_db *db, struct err *err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static bool pragma(struct sql_db *db, struct err *err, const char *fmt, ...)
 {
 	char text[128];
@@ -134,8 +135,10 @@ static bool configure(struct sql_db *db, const struct sql_open_options *o, struc
 		sqlite3_db_config(db->raw, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	if (o->flags & SQL_OPEN_NO_AUTO_CHECKPOINT)
 		sqlite3_wal_autocheckpoint(db->raw, 0);
-	return (!write || pragma(db, err, "PRAGMA journal_mode=WAL")) && pragma(db, err, "PRAGMA temp_store=MEMORY") &&
-	       pragma(db, err, "PRAGMA synchronous=%s", o->flags & SQL_OPEN_FULL_SYNC ? "FULL" : "NORMAL") &&
+	return (!write || pragma(db, err, "PRAGMA journal_mode=WAL")) &&
+	       pragma(db, err, "PRAGMA temp_store=MEMORY") &&
+	       pragma(db, err, "PRAGMA synchronous=%s",
+		      o->flags & SQL_OPEN_FULL_SYNC ? "FULL" : "NORMAL") &&
 	       pragma(db, err, "PRAGMA cache_size=-%d", o->cache_kib ? o->cache_kib : 2000) &&
 	       pragma(db, err, "PRAGMA foreign_keys=%d", !(o->flags & SQL_OPEN_NO_FOREIGN_KEYS));
 }
