@@ -80,7 +80,8 @@ static bool scan_quoted_string(struct scan *s, struct arena *a, int flags, struc
 
 static bool is_ldh(int c)
 {
-	return c == '-' || (c >= 0 && c < 0x80 && ascii_is((unsigned char)c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT));
+	return c == '-' ||
+		(c >= 0 && c < 0x80 && ascii_is((unsigned char)c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT));
 }
 
 /* sub-domain = Let-dig [Ldh-str], or U-label */
@@ -183,7 +184,8 @@ static bool scan_mailbox(struct scan *s, struct arena *a, int flags, struct path
 	bool utf8 = flags & ADDRESS_UTF8;
 	struct scan t = *s;
 	struct path p = {.source_route = out->source_route};
-	if (!scan_dot_string(&t, flags, &p.address.local) && !scan_quoted_string(&t, a, flags, &p.address.local))
+	if (!scan_dot_string(&t, flags, &p.address.local) &&
+		!scan_quoted_string(&t, a, flags, &p.address.local))
 		return err_set(err, ERR_SYNTAX, "bad local-part in address");
 	if (scan_byte(&t, '@')) {
 		if (scan_literal(&t, &p.address.domain)) p.literal = true;
@@ -197,7 +199,8 @@ static bool scan_mailbox(struct scan *s, struct arena *a, int flags, struct path
 	p.utf8 = !str_is_ascii(p.text);
 	if (!check_lengths(&p, err)) return false;
 	struct str ascii;
-	if (!str_is_ascii(p.address.domain) && !domain_canonical(a, p.address.domain, &ascii, err)) return false;
+	if (!str_is_ascii(p.address.domain) && !domain_canonical(a, p.address.domain, &ascii, err))
+		return false;
 	*out = p;
 	*s = t;
 	return true;
@@ -299,7 +302,8 @@ static bool map_local(struct arena *a, struct str local, int flags, struct str *
 	}
 	utf8proc_uint8_t *mapped = NULL;
 	int options = UTF8PROC_STABLE | UTF8PROC_COMPOSE | ((flags & ADDRESS_FOLD) ? UTF8PROC_CASEFOLD : 0);
-	utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)local.p, (utf8proc_ssize_t)local.n, &mapped,
+	utf8proc_ssize_t n =
+		utf8proc_map((const utf8proc_uint8_t *)local.p, (utf8proc_ssize_t)local.n, &mapped,
 					  (utf8proc_option_t)options);
 	if (n < 0) return err_set(err, ERR_SYNTAX, "local-part is not valid UTF-8");
 	*out = arena_str(a, (struct str){(const char *)mapped, (size_t)n});

@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (address_scan_path(&s, a, flags, &p, &err) && !p.null) {
 		if (!address_parse(a, address_str(a, p.address), flags, &again, &err)) abort();
 		if (!address_eq(p.address, again)) abort();
-		if (address_canonical(a, p.address, ADDRESS_FOLD, &canonical, &err)) address_str(a, canonical);
+		if (address_canonical(a, p.address, ADDRESS_FOLD, &canonical, &err))
+			address_str(a, canonical);
 	}
 	if (xtext_decode(a, in, &out, &err)) domain_display(a, out);
 	if (domain_canonical(a, in, &out, &err) && !domain_canonical(a, out, &out, &err)) abort();

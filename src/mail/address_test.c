@@ -83,7 +83,8 @@ static void path_test(void **state)
 			assert_ptr_equal(s.p, from);
 			continue;
 		}
-		struct str got = arena_fmt(a, "%.*s|%.*s", STR_ARG(p.address.local), STR_ARG(p.address.domain));
+		struct str got =
+			arena_fmt(a, "%.*s|%.*s", STR_ARG(p.address.local), STR_ARG(p.address.domain));
 		assert_string_equal(arena_cstr(a, got), path_cases[i].wanted);
 	}
 }
@@ -126,7 +127,8 @@ static void domain_test(void **state)
 	static const struct {
 		const char *in, *wanted;
 	} cases[] = {
-		{"Example.COM", "example.com"}, {"example.com.", "example.com"}, {"XN--3E0B707E", "xn--3e0b707e"},
+		{"Example.COM", "example.com"}, {"example.com.", "example.com"},
+		{"XN--3E0B707E", "xn--3e0b707e"},
 		/* facts/korean-mail.md 2 */
 		{"한국", "xn--3e0b707e"}, {"도메인.한국", "xn--hq1bm8jm9l.xn--3e0b707e"},
 		{"한글.kr", "xn--bj0bj06e.kr"}, {"메일.회사.한국", "xn--h32bq4v.xn--vf4b131b.xn--3e0b707e"},
@@ -134,7 +136,8 @@ static void domain_test(void **state)
 		/* NFD comes out as NFC */
 		{"\u1112\u1161\u11ab\u1100\u1173\u11af.kr", "xn--bj0bj06e.kr"},
 		{"[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]"},
-		{"", NULL}, {".", NULL}, {"a..b", NULL}, {"a b", NULL}, {"-a", NULL}, {"\xff", NULL}, {"ㅏ.kr", NULL},
+		{"", NULL}, {".", NULL}, {"a..b", NULL}, {"a b", NULL}, {"-a", NULL}, {"\xff", NULL},
+		{"ㅏ.kr", NULL},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		ARENA_SCOPED a = arena_new();
@@ -215,7 +218,8 @@ static void utf8_addr_test(void **state)
 	buf_clear(&b);
 	utf8_addr_encode(&b, got, false);
 	assert_true(str_eq(buf_str(&b), STR("한글@b\\x{2B}c")));
-	static const char *const bad[] = {"\\x{D800}", "\\x{0A}", "\\x{110000}", "\\x{}", "\\xD55C", "a b", "a+", "\xff"};
+	static const char *const bad[] =
+		{"\\x{D800}", "\\x{0A}", "\\x{110000}", "\\x{}", "\\xD55C", "a b", "a+", "\xff"};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_false(utf8_addr_decode(a, str_of(bad[i]), &got, &err));
 }
@@ -224,7 +228,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(path_test), cmocka_unit_test(path_facts_test), cmocka_unit_test(format_test),
-		cmocka_unit_test(domain_test), cmocka_unit_test(canonical_test), cmocka_unit_test(detail_test),
+		cmocka_unit_test(domain_test), cmocka_unit_test(canonical_test),
+			cmocka_unit_test(detail_test),
 		cmocka_unit_test(xtext_test), cmocka_unit_test(utf8_addr_test),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,7 +59,8 @@ bool orcpt_parse(struct arena *a, struct str value, bool smtputf8, struct str *o
 	if (semicolon == STR_NPOS || semicolon == 0) return err_set(err, ERR_SYNTAX, "ORCPT without a type");
 	struct str type = str_sub(value, 0, semicolon), coded = str_from(value, semicolon + 1), addr;
 	for (size_t i = 0; i < type.n; i++)
-		if (!ascii_is((unsigned char)type.p[i], ASCII_ATEXT)) return err_set(err, ERR_SYNTAX, "bad type in ORCPT");
+		if (!ascii_is((unsigned char)type.p[i], ASCII_ATEXT))
+			return err_set(err, ERR_SYNTAX, "bad type in ORCPT");
 	if (coded.n == 0) return err_set(err, ERR_SYNTAX, "ORCPT without an address");
 	if (!smtputf8 && !str_is_ascii(coded)) return err_set(err, ERR_SYNTAX, "ORCPT is not ASCII");
 	if (str_eq_nocase(type, STR("utf-8"))) {

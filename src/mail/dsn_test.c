@@ -23,13 +23,15 @@ static const struct str content = {"Message-ID: <1@x>\r\nSubject: s\r\n\r\nbody 
 static struct dsn sample(const struct dsn_recipient *r, size_t n)
 {
 	return (struct dsn){.envelope = &env, .rcpt = r, .rcpt_n = n, .reporting_mta = STR("mx.example"),
-		.from_domain = STR("b.example"), .postmaster = STR("postmaster@b.example"), .now_unix = 1764000100,
+		.from_domain = STR("b.example"), .postmaster = STR("postmaster@b.example"),
+		.now_unix = 1764000100,
 		.content = content, .content_max = 1000};
 }
 
 static void check(struct str got, const char *wanted)
 {
-	if (str_find(got, str_of(wanted)) == STR_NPOS) fail_msg("missing \"%s\" in:\n%.*s", wanted, STR_ARG(got));
+	if (str_find(got, str_of(wanted)) == STR_NPOS)
+		fail_msg("missing \"%s\" in:\n%.*s", wanted, STR_ARG(got));
 }
 
 static void failed_test(void **state)
@@ -37,7 +39,8 @@ static void failed_test(void **state)
 	const struct dsn_recipient r[] = {
 		{.rcpt = &rcpts[0], .action = DSN_FAILED, .outcome = OUTCOME_NO_SUCH_USER,
 		 .diagnostic = STR("550 5.1.1 no\r\nsuch user"), .remote_mta = STR("mx.other.example")},
-		{.rcpt = &rcpts[1], .action = DSN_DELAYED, .outcome = OUTCOME_NO_ANSWER, .will_retry_until_unix = 1764100000},
+		{.rcpt = &rcpts[1], .action = DSN_DELAYED, .outcome = OUTCOME_NO_ANSWER,
+			.will_retry_until_unix = 1764100000},
 	};
 	struct dsn d = sample(r, 2);
 	BUF_SCOPED b = {0};
@@ -55,13 +58,16 @@ static void failed_test(void **state)
 	/* RFC 3464 2.2, 2.3 */
 	check(got, "\r\n\r\nOriginal-Envelope-Id: QQ314\r\nReporting-MTA: dns; mx.example\r\n"
 		   "Arrival-Date: Mon, 24 Nov 2025 16:00:00 +0000\r\n\r\n"
-		   "Original-Recipient: rfc822; orig@x\r\nFinal-Recipient: rfc822; Bob@example.com\r\nAction: failed\r\n"
+		   "Original-Recipient: rfc822; orig@x\r\nFinal-Recipient: rfc822; Bob@example.com\r\n"
+		   	"Action: failed\r\n"
 		   "Status: 5.1.1\r\nRemote-MTA: dns; mx.other.example\r\n"
 		   "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n\r\n");
 	/* RFC 6533 3 */
-	check(got, "\r\nFinal-Recipient: utf-8; \\x{D55C}@xn--bj0bj06e.kr\r\nAction: delayed\r\nStatus: 4.4.1\r\n");
+	check(got, "\r\nFinal-Recipient: utf-8; \\x{D55C}@xn--bj0bj06e.kr\r\nAction: delayed\r\nStatus: "
+		"4.4.1\r\n");
 	check(got, "\r\nWill-Retry-Until: ");
-	check(got, "Content-Type: message/rfc822\r\nContent-Description: Undelivered message\r\n\r\nMessage-ID: <1@x>");
+	check(got, "Content-Type: message/rfc822\r\nContent-Description: Undelivered message\r\n\r\n"
+		"Message-ID: <1@x>");
 	check(got, "body text\r\n\r\n--");
 	for (struct str rest = got; rest.p && rest.n > 0;) assert_true(str_cut(&rest, '\n').n <= 999);
 }
@@ -69,8 +75,10 @@ static void failed_test(void **state)
 /* RFC 3461 4.3, and what is too long or cannot travel */
 static void content_test(void **state)
 {
-	const struct dsn_recipient failed = {.rcpt = &rcpts[0], .action = DSN_FAILED, .outcome = OUTCOME_EXPIRED};
-	const struct dsn_recipient done = {.rcpt = &rcpts[0], .action = DSN_DELIVERED, .outcome = OUTCOME_DELIVERED};
+	const struct dsn_recipient failed =
+		{.rcpt = &rcpts[0], .action = DSN_FAILED, .outcome = OUTCOME_EXPIRED};
+	const struct dsn_recipient done =
+		{.rcpt = &rcpts[0], .action = DSN_DELIVERED, .outcome = OUTCOME_DELIVERED};
 	static char long_line[1500];
 	memset(long_line, 'x', sizeof long_line);
 	memcpy(long_line, "A: b\r\n\r\n", 8);
@@ -86,9 +94,12 @@ static void content_test(void **state)
 		{&failed, content, 1000, ENVELOPE_RET_HDRS, "text/rfc822-headers", false},
 		{&failed, content, 10, ENVELOPE_RET_FULL, "text/rfc822-headers", false},
 		{&done, content, 1000, ENVELOPE_RET_FULL, "text/rfc822-headers", false},
-		{&failed, {long_line, sizeof long_line}, 9999, ENVELOPE_RET_FULL, "text/rfc822-headers", false},
-		{&failed, {"A: b\r\n\r\nbody text\n", 18}, 9999, ENVELOPE_RET_FULL, "text/rfc822-headers", false},
-		{&failed, {"A: \xed\x95\x9c\r\n\r\nbody text\r\n", 20}, 9999, ENVELOPE_RET_FULL, "message/global", true},
+		{&failed, {long_line, sizeof long_line}, 9999, ENVELOPE_RET_FULL, "text/rfc822-headers",
+			false},
+		{&failed, {"A: b\r\n\r\nbody text\n", 18}, 9999, ENVELOPE_RET_FULL, "text/rfc822-headers",
+			false},
+		{&failed, {"A: \xed\x95\x9c\r\n\r\nbody text\r\n", 20}, 9999, ENVELOPE_RET_FULL,
+			"message/global", true},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct dsn d = sample(cases[i].r, 1);
@@ -108,7 +119,8 @@ static void content_test(void **state)
 
 static void smtputf8_test(void **state)
 {
-	const struct dsn_recipient r = {.rcpt = &rcpts[1], .action = DSN_FAILED, .outcome = OUTCOME_NO_SUCH_USER};
+	const struct dsn_recipient r =
+		{.rcpt = &rcpts[1], .action = DSN_FAILED, .outcome = OUTCOME_NO_SUCH_USER};
 	struct envelope e = env;
 	e.reverse_path.local = STR("앨리스");
 	struct dsn d = sample(&r, 1);
@@ -126,7 +138,8 @@ int main(void)
 	setenv("TZ", "UTC", 1);
 	tzset();
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(failed_test), cmocka_unit_test(content_test), cmocka_unit_test(smtputf8_test),
+		cmocka_unit_test(failed_test), cmocka_unit_test(content_test),
+			cmocka_unit_test(smtputf8_test),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

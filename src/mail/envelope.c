@@ -253,7 +253,8 @@ void envelope_copy(struct arena *a, const struct envelope *e, struct envelope *o
 		&c.auth_mech, &c.submission_mac, &c.peer.address, &c.peer.name, &c.peer.helo,
 		&c.peer.tls_version, &c.peer.tls_cipher, &c.peer.tls_client,
 	};
-	for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) *strings[i] = arena_str(a, *strings[i]);
+	for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
+		*strings[i] = arena_str(a, *strings[i]);
 	c.rcpt = e->rcpt_n > 0 ? arena_array(a, e->rcpt_n, sizeof c.rcpt[0]) : NULL;
 	for (size_t i = 0; i < e->rcpt_n; i++) {
 		const struct recipient *r = &e->rcpt[i];

@@ -21,8 +21,12 @@ static struct envelope sample(void)
 		.rcpt = rcpts, .rcpt_n = 2, .ret = ENVELOPE_RET_HDRS, .envid = STR("QQ 314"),
 		.body = ENVELOPE_8BITMIME, .smtputf8 = true, .requiretls = true, .size_bytes = 5000000000,
 		.account = STR("a@b.example"), .auth_mech = STR("PLAIN"), .submission_mac = {"\0\r\n\xff", 4},
-		.peer = {.address = STR("2001:db8::1"), .port = 50000, .name = STR("c.example"), .helo = STR("[x]"),
-			 .esmtp = true, .tls_version = STR("TLSv1.3"), .tls_cipher = STR("X"), .tls_client = STR("y")},
+		.peer = {
+			.address = STR("2001:db8::1"), .port = 50000, .name = STR("c.example"),
+			.helo = STR("[x]"),
+			.esmtp = true, .tls_version = STR("TLSv1.3"), .tls_cipher = STR("X"),
+			.tls_client = STR("y"),
+		},
 		.listener = 3,
 	};
 	return e;
@@ -56,7 +60,8 @@ static void hostile_test(void **state)
 	BUF_SCOPED b = {0};
 	envelope_encode(&b, &e);
 	size_t whole = b.n, accepted = 0;
-	for (size_t n = 0; n < whole; n++) accepted += envelope_decode(str_sub(buf_str(&b), 0, n), a, &d, &err);
+	for (size_t n = 0; n < whole; n++)
+		accepted += envelope_decode(str_sub(buf_str(&b), 0, n), a, &d, &err);
 	/* Only cuts between records, behind the id, are well-formed. */
 	assert_in_range(accepted, 1, 25);
 	buf_le16(&b, 9999);
@@ -100,8 +105,10 @@ static void params_test(void **state)
 	notify_format(&b, bits);
 	assert_true(str_eq(buf_str(&b), STR("SUCCESS,FAILURE")));
 	assert_true(notify_parse(STR("NEVER"), &bits));
-	static const char *const bad[] = {"", "NEVER,DELAY", "X", "DELAY,", ",DELAY", "DELAY,DELAY", "DELAY DELAY"};
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(notify_parse(str_of(bad[i]), &bits));
+	static const char *const bad[] =
+		{"", "NEVER,DELAY", "X", "DELAY,", ",DELAY", "DELAY,DELAY", "DELAY DELAY"};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_false(notify_parse(str_of(bad[i]), &bits));
 	assert_true(ret_parse(STR("hdrs"), &ret) && ret == ENVELOPE_RET_HDRS);
 	assert_false(ret_parse(STR("HEADERS"), &ret));
 
@@ -113,7 +120,8 @@ static void params_test(void **state)
 	/* RFC 6533 3 */
 	assert_true(orcpt_parse(a, STR("utf-8;\\x{D55C}@b"), false, &got, &err));
 	assert_true(str_eq(got, STR("utf-8;한@b")));
-	static const char *const bad_orcpt[] = {"", "rfc822", "rfc822;", ";a@b", "r c;a@b", "rfc822;a b", "utf-8;한@b"};
+	static const char *const bad_orcpt[] =
+		{"", "rfc822", "rfc822;", ";a@b", "r c;a@b", "rfc822;a b", "utf-8;한@b"};
 	for (size_t i = 0; i < sizeof bad_orcpt / sizeof bad_orcpt[0]; i++)
 		assert_false(orcpt_parse(a, str_of(bad_orcpt[i]), false, &got, &err));
 	assert_true(orcpt_parse(a, STR("utf-8;한@b"), true, &got, &err));
@@ -122,7 +130,8 @@ static void params_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(round_trip_test), cmocka_unit_test(hostile_test), cmocka_unit_test(rcpt_limit_test),
+		cmocka_unit_test(round_trip_test), cmocka_unit_test(hostile_test),
+			cmocka_unit_test(rcpt_limit_test),
 		cmocka_unit_test(params_test),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

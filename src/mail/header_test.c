@@ -31,7 +31,8 @@ static void fields_test(void **state)
 		struct header_field f;
 		BUF_SCOPED b = {0};
 		while (header_next(&s, &f)) buf_fmt(&b, "%.*s=%.*s;", STR_ARG(f.name), STR_ARG(f.body));
-		if (!str_eq(buf_str(&b), str_of(cases[i].wanted))) fail_msg("%s: %.*s", cases[i].in, STR_ARG(buf_str(&b)));
+		if (!str_eq(buf_str(&b), str_of(cases[i].wanted)))
+			fail_msg("%s: %.*s", cases[i].in, STR_ARG(buf_str(&b)));
 		if (header_length(in) != cases[i].header) fail_msg("%s: %zu", cases[i].in, header_length(in));
 	}
 }
@@ -48,7 +49,8 @@ static void find_test(void **state)
 	BUF_SCOPED b = {0};
 	header_unfold(&b, f.body);
 	assert_true(str_eq(buf_str(&b), STR("a, b")));
-	assert_true(header_name_valid(STR("X-a")) && !header_name_valid(STR("a b")) && !header_name_valid(STR("")));
+	assert_true(header_name_valid(STR("X-a")) && !header_name_valid(STR("a b")) &&
+		!header_name_valid(STR("")));
 }
 
 int main(void)

@@ -34,7 +34,8 @@ bool status_scan(struct scan *s, struct status *out)
 	int c = scan_peek(&t);
 	if (c != '2' && c != '4' && c != '5') return false;
 	st.class = (uint8_t)(c - '0');
-	if (!scan_skip(&t, 1) || !scan_byte(&t, '.') || !scan_3digit(&t, &st.subject) || !scan_byte(&t, '.') ||
+	if (!scan_skip(&t, 1) || !scan_byte(&t, '.') || !scan_3digit(&t, &st.subject) ||
+		!scan_byte(&t, '.') ||
 	    !scan_3digit(&t, &st.detail))
 		return false;
 	c = scan_peek(&t);
@@ -116,9 +117,11 @@ const char *status_turn_en(enum status_turn turn)
 	switch (turn) {
 	case TURN_NOBODY: return "Nothing needs to be done.";
 	case TURN_SENDER: return "You can mend this: check the address and the message, then send it again.";
-	case TURN_RECIPIENT: return "The recipient has to act: please reach them in another way, then send it again.";
+	case TURN_RECIPIENT: return "The recipient has to act: please reach them in another way, then "
+		"send it again.";
 	case TURN_THEIR_ADMIN:
-		return "The recipient's mail administrator has to act: please pass this notice on to the recipient.";
+		return "The recipient's mail administrator has to act: please pass this notice on to the "
+			"recipient.";
 	case TURN_OUR_ADMIN: return "Our mail administrator has to act: please pass this notice on to them.";
 	}
 	return "";

@@ -14,10 +14,13 @@ static void reply_test(void **state)
 		bool ok;
 		struct status wanted;
 	} cases[] = {
-		{"5.1.1 no such user", true, {5, 1, 1}}, {"550 5.1.1 x", true, {5, 1, 1}}, {"550-5.7.26 x", true, {5, 7, 26}},
+		{"5.1.1 no such user", true, {5, 1, 1}}, {"550 5.1.1 x", true, {5, 1, 1}},
+		{"550-5.7.26 x", true, {5, 7, 26}},
 		{"250 2.0.0", true, {2, 0, 0}}, {"421 too busy", true, {4, 0, 0}}, {"550", true, {5, 0, 0}},
-		{"550 4.1.1 x", true, {5, 0, 0}}, {"550 5.1.1x", true, {5, 0, 0}}, {"550 5.1000.1 x", true, {5, 0, 0}},
-		{"354 go", false, {0}}, {"", false, {0}}, {"hello", false, {0}}, {"999 x", false, {0}}, {"55 x", false, {0}},
+		{"550 4.1.1 x", true, {5, 0, 0}}, {"550 5.1.1x", true, {5, 0, 0}},
+		{"550 5.1000.1 x", true, {5, 0, 0}},
+		{"354 go", false, {0}}, {"", false, {0}}, {"hello", false, {0}}, {"999 x", false, {0}},
+		{"55 x", false, {0}},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct status got = {0};

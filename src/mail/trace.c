@@ -209,12 +209,14 @@ bool trace_was_delivered_to(struct str header, struct address rcpt)
 	while (header_next(&s, &f)) {
 		if (!str_eq_nocase(f.name, STR("Delivered-To"))) continue;
 		struct str text = str_trim(f.body);
-		if (text.n > 2 && text.p[0] == '<' && text.p[text.n - 1] == '>') text = str_sub(text, 1, text.n - 2);
+		if (text.n > 2 && text.p[0] == '<' && text.p[text.n - 1] == '>')
+			text = str_sub(text, 1, text.n - 2);
 		struct address addr;
 		if (!address_parse(a, text, ADDRESS_UTF8 | ADDRESS_NO_DOMAIN, &addr, &err)) continue;
 		if (!address_canonical(a, addr, 0, &addr, &err)) continue;
 		/* Without case, since our own domains fold it: better a loop found than one more round. */
-		if (str_eq_nocase(addr.local, rcpt.local) && str_eq_nocase(addr.domain, rcpt.domain)) return true;
+		if (str_eq_nocase(addr.local, rcpt.local) && str_eq_nocase(addr.domain, rcpt.domain))
+			return true;
 	}
 	return false;
 }

@@ -15,8 +15,11 @@ static struct envelope sample(void)
 {
 	struct envelope e = {
 		.received_us = 1764000000000000, .rcpt = &one, .rcpt_n = 1,
-		.peer = {.address = STR("192.0.2.1"), .name = STR("mx.example"), .helo = STR("mx.example"), .esmtp = true,
-			 .tls_version = STR("TLSv1.3"), .tls_cipher = STR("TLS_AES_256_GCM_SHA384")},
+		.peer = {
+			.address = STR("192.0.2.1"), .name = STR("mx.example"), .helo = STR("mx.example"),
+			.esmtp = true, .tls_version = STR("TLSv1.3"),
+			.tls_cipher = STR("TLS_AES_256_GCM_SHA384"),
+		},
 	};
 	memcpy(e.id.c, "0123456789abcdefgh", ID_LEN);
 	return e;
@@ -49,11 +52,16 @@ static void protocol_test(void **state)
 		bool esmtp, tls, auth, utf8;
 		const char *wanted;
 	} cases[] = {
-		{ENVELOPE_MX, false, false, false, false, "SMTP"}, {ENVELOPE_MX, true, false, false, false, "ESMTP"},
-		{ENVELOPE_MX, true, true, false, false, "ESMTPS"}, {ENVELOPE_SUBMISSION, true, true, true, false, "ESMTPSA"},
-		{ENVELOPE_SUBMISSION, true, false, true, false, "ESMTPA"}, {ENVELOPE_LMTP, true, false, false, false, "LMTP"},
-		{ENVELOPE_LMTP, true, true, true, false, "LMTPSA"}, {ENVELOPE_MX, true, true, true, true, "UTF8SMTPSA"},
-		{ENVELOPE_LMTP, true, false, false, true, "UTF8LMTP"}, {ENVELOPE_LOCAL, false, false, false, false, "local"},
+		{ENVELOPE_MX, false, false, false, false, "SMTP"},
+		{ENVELOPE_MX, true, false, false, false, "ESMTP"},
+		{ENVELOPE_MX, true, true, false, false, "ESMTPS"},
+		{ENVELOPE_SUBMISSION, true, true, true, false, "ESMTPSA"},
+		{ENVELOPE_SUBMISSION, true, false, true, false, "ESMTPA"},
+		{ENVELOPE_LMTP, true, false, false, false, "LMTP"},
+		{ENVELOPE_LMTP, true, true, true, false, "LMTPSA"},
+		{ENVELOPE_MX, true, true, true, true, "UTF8SMTPSA"},
+		{ENVELOPE_LMTP, true, false, false, true, "UTF8LMTP"},
+		{ENVELOPE_LOCAL, false, false, false, false, "local"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct envelope e = {.origin = cases[i].origin, .smtputf8 = cases[i].utf8,
@@ -71,12 +79,14 @@ static void fields_test(void **state)
 	trace_return_path(&b, (struct address){STR("a b"), STR("c")});
 	trace_delivered_to(&b, (struct address){STR("a"), STR("c")});
 	trace_field(&b, STR("X"), STR(" a\r\nb  c "));
-	assert_true(str_eq(buf_str(&b), STR("Return-Path: <>\r\nReturn-Path: <\"a b\"@c>\r\nDelivered-To: a@c\r\nX: a??b c\r\n")));
+	assert_true(str_eq(buf_str(&b),
+		STR("Return-Path: <>\r\nReturn-Path: <\"a b\"@c>\r\nDelivered-To: a@c\r\nX: a??b c\r\n")));
 	buf_clear(&b);
 	for (int i = 0; i < 40; i++) buf_add(&b, STR("word and "));
 	BUF_SCOPED out = {0};
 	trace_field(&out, STR("X-Long"), buf_str(&b));
-	for (struct str rest = buf_str(&out); rest.p && rest.n > 0;) assert_true(str_cut(&rest, '\n').n <= 78);
+	for (struct str rest = buf_str(&out); rest.p && rest.n > 0;)
+		assert_true(str_cut(&rest, '\n').n <= 78);
 	buf_clear(&b);
 	message_id_new(&b, STR("a.example"));
 	assert_true(b.p[0] == '<' && str_ends(buf_str(&b), STR("@a.example>")));
@@ -84,7 +94,8 @@ static void fields_test(void **state)
 
 static void loop_test(void **state)
 {
-	struct str h = STR("Delivered-To: x@y\r\nReceived: 1\r\nDelivered-To: <B@한글.kr>\r\nReceived: 2\r\n\r\nReceived: 3\r\n");
+	struct str h = STR("Delivered-To: x@y\r\nReceived: 1\r\nDelivered-To: <B@한글.kr>\r\nReceived: 2\r\n"
+		"\r\nReceived: 3\r\n");
 	assert_int_equal(trace_count_hops(h), 2);
 	assert_true(trace_was_delivered_to(h, (struct address){STR("b"), STR("xn--bj0bj06e.kr")}));
 	assert_false(trace_was_delivered_to(h, (struct address){STR("b"), STR("y")}));
@@ -95,7 +106,8 @@ int main(void)
 	setenv("TZ", "UTC", 1);
 	tzset();
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(received_test), cmocka_unit_test(protocol_test), cmocka_unit_test(fields_test),
+		cmocka_unit_test(received_test), cmocka_unit_test(protocol_test),
+			cmocka_unit_test(fields_test),
 		cmocka_unit_test(loop_test),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,9 +47,11 @@ bool xtext_decode(struct arena *a, struct str in, struct str *out, struct err *e
 		int c = scan_peek(&s);
 		if (c == '+') {
 			int high = hex_upper(scan_peek_at(&s, 1)), low = hex_upper(scan_peek_at(&s, 2));
-			if (high < 0 || low < 0 || !scan_skip(&s, 3)) return err_set(err, ERR_SYNTAX, "bad xtext");
+			if (high < 0 || low < 0 || !scan_skip(&s, 3))
+				return err_set(err, ERR_SYNTAX, "bad xtext");
 			c = high << 4 | low;
-			if (c < 0x20 || c == 0x7f) return err_set(err, ERR_SYNTAX, "control character in xtext");
+			if (c < 0x20 || c == 0x7f)
+				return err_set(err, ERR_SYNTAX, "control character in xtext");
 		} else if (!is_xchar((unsigned char)c) || !scan_skip(&s, 1)) {
 			return err_set(err, ERR_SYNTAX, "bad xtext");
 		}
@@ -89,7 +91,8 @@ bool utf8_addr_decode(struct arena *a, struct str in, struct str *out, struct er
 	while (!scan_end(&s)) {
 		uint32_t cp;
 		if (scan_embedded(&s, &cp)) {
-			if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
+			if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp > 0x10ffff ||
+				(cp >= 0xd800 && cp <= 0xdfff))
 				return err_set(err, ERR_SYNTAX, "bad character in utf-8 address");
 		} else {
 			size_t n = utf8_decode(scan_rest(&s), &cp);

@@ -18,7 +18,8 @@ static void describe(struct buf *out, const struct address_list *list)
 	for (size_t i = 0; i < list->n; i++) {
 		const struct address_item *it = &list->at[i];
 		if (i > 0) buf_byte(out, ' ');
-		buf_byte(out, it->kind == ADDRESS_ITEM_GROUP_START ? 'G' : it->kind == ADDRESS_ITEM_GROUP_END ? 'E' : 'M');
+		buf_byte(out, it->kind == ADDRESS_ITEM_GROUP_START ? 'G'
+			: it->kind == ADDRESS_ITEM_GROUP_END ? 'E' : 'M');
 		if (it->kind == ADDRESS_ITEM_GROUP_END) continue;
 		buf_byte(out, '(');
 		put(out, it->name);
@@ -39,28 +40,38 @@ static const struct {
 } cases[] = {
 	/* RFC 5322 A.1 */
 	{"John Doe <jdoe@machine.example>", "M(John Doe|jdoe|machine.example)", false},
-	{"\"Joe Q. Public\" <john.q.public@example.com>", "M(Joe Q. Public|john.q.public|example.com)", false},
-	{"Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>", "M(Mary Smith|mary|x.test) M(-|jdoe|example.org) M(Who?|one|y.test)", false},
-	{"<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>", "M(-|boss|nil.test) M(Giant; \"Big\" Box|sysservices|example.net)", false},
-	{"A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;", "G(A Group) M(Ed Jones|c|a.test) M(-|joe|where.test) M(John|jdoe|one.test) E", false},
+	{"\"Joe Q. Public\" <john.q.public@example.com>", "M(Joe Q. Public|john.q.public|example.com)",
+		false},
+	{"Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>",
+		"M(Mary Smith|mary|x.test) M(-|jdoe|example.org) M(Who?|one|y.test)", false},
+	{"<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>",
+		"M(-|boss|nil.test) M(Giant; \"Big\" Box|sysservices|example.net)", false},
+	{"A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;",
+		"G(A Group) M(Ed Jones|c|a.test) M(-|joe|where.test) M(John|jdoe|one.test) E", false},
 	{"Undisclosed recipients:;", "G(Undisclosed recipients) E", false},
 	/* A.5 */
 	{"Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>", "M(Pete|pete|silly.test)", false},
 	{"(Empty list)(start)Hidden recipients  :(nobody(that I know))  ;", "G(Hidden recipients) E", false},
 	/* A.6 */
 	{"Joe Q. Public <john.q.public@example.com>", "M(Joe Q. Public|john.q.public|example.com)", false},
-	{"Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example", "M(Mary Smith|@node.test|mary|example.net) M(-|jdoe|test.example)", false},
+	{"Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example",
+		"M(Mary Smith|@node.test|mary|example.net) M(-|jdoe|test.example)", false},
 	{"john . q . public@example.com", "M(-|john.q.public|example.com)", false},
 	{"<@a.b,@c.d:e@f>", "M(-|@a.b,@c.d|e|f)", false}, {"a@[192.0.2.1]", "M(-|a|[192.0.2.1])", false},
-	{"a@b (Name)", "M(Name|a|b)", false}, {"\"a b\"@c", "M(-|a b|c)", false}, {"", "", false}, {" , ,", "", false},
+	{"a@b (Name)", "M(Name|a|b)", false}, {"\"a b\"@c", "M(-|a b|c)", false}, {"", "", false},
+	{" , ,", "", false},
 	/* Korean */
 	{"\"홍길동\" <a@b>", "M(홍길동|a|b)", false}, {"=?euc-kr?B?yKs=?=<a@b>", "M(=?euc-kr?B?yKs=?=|a|b)", false},
 	{"=?utf-8?Q?a,b:c?= <a@b>", "M(=?utf-8?Q?a,b:c?=|a|b)", false},
 	/* broken, but there is something to show */
-	{"someone", "M(-|someone|-)", true}, {"Some One", "M(Some One|-|-)", true}, {"a@b <c@d>", "M(a@b|c|d)", true},
-	{"Big Bug bb@bug.com", "M(Big Bug|bb|bug.com)", true}, {"a <b@c", "M(a|b|c)", true}, {"<>", "M(-|-|-)", true},
-	{"a@b c@d", "M(-|a|b)", true}, {"<a b@c>", "M(-|a b|c)", true}, {"a@", "M(-|a|-)", true}, {"@b", "M(-|-|b)", true},
-	{"g: a@b", "G(g) M(-|a|b) E", false}, {"\"a", "M(-|a|-)", true}, {"(", "", false}, {"a@b>, c@d", "M(-|a|b) M(-|c|d)", true},
+	{"someone", "M(-|someone|-)", true}, {"Some One", "M(Some One|-|-)", true},
+	{"a@b <c@d>", "M(a@b|c|d)", true},
+	{"Big Bug bb@bug.com", "M(Big Bug|bb|bug.com)", true}, {"a <b@c", "M(a|b|c)", true},
+	{"<>", "M(-|-|-)", true},
+	{"a@b c@d", "M(-|a|b)", true}, {"<a b@c>", "M(-|a b|c)", true}, {"a@", "M(-|a|-)", true},
+	{"@b", "M(-|-|b)", true},
+	{"g: a@b", "G(g) M(-|a|b) E", false}, {"\"a", "M(-|a|-)", true}, {"(", "", false},
+	{"a@b>, c@d", "M(-|a|b) M(-|c|d)", true},
 	{"[list] x <a@b>", "M([list] x|a|b)", false}, {"a: b: c@d;", "G(a) M(-|b|-) E", true},
 };
 
@@ -72,7 +83,8 @@ static void parse_test(void **state)
 		struct address_list list;
 		address_list_parse(a, str_of(cases[i].in), &list);
 		describe(&b, &list);
-		if (!str_eq(buf_str(&b), str_of(cases[i].wanted))) fail_msg("%s\ngot %.*s", cases[i].in, STR_ARG(buf_str(&b)));
+		if (!str_eq(buf_str(&b), str_of(cases[i].wanted)))
+			fail_msg("%s\ngot %.*s", cases[i].in, STR_ARG(buf_str(&b)));
 		if (list.broken != cases[i].broken) fail_msg("%s: broken %d", cases[i].in, list.broken);
 	}
 }

@@ -316,7 +316,8 @@ static enum charset believed(enum charset cs, struct str text)
 {
 	if (cs == CS_UNKNOWN || cs == CS_ASCII || cs == CS_CP1252)
 		return str_is_ascii(text) ? CS_UTF8 : sniff(text);
-	if (cs == CS_UTF8 && !utf8_valid(text) && !mostly_utf8(text) && looks_like_cp949(text)) return CS_CP949;
+	if (cs == CS_UTF8 && !utf8_valid(text) && !mostly_utf8(text) && looks_like_cp949(text))
+		return CS_CP949;
 	return cs;
 }
 

@@ -16,7 +16,8 @@ static const struct {
 	/* CP949 is what every Korean label means: 똠 펲 뷁 햏 are not in EUC-KR. */
 	{"euc-kr", "\x8c\x63\xbc\x84\x94\xee\xc1\x64", "똠펲뷁햏"},
 	{"ks_c_5601-1987", "\x8c\x63", "똠"}, {"KSC5601", "\x8c\x63", "똠"}, {"KS_C_5601", "\x8c\x63", "똠"},
-	{"ks_c_5601-1989", "\x8c\x63", "똠"}, {"iso-ir-149", "\x8c\x63", "똠"}, {"csKSC56011987", "\x8c\x63", "똠"},
+	{"ks_c_5601-1989", "\x8c\x63", "똠"}, {"iso-ir-149", "\x8c\x63", "똠"},
+	{"csKSC56011987", "\x8c\x63", "똠"},
 	{"korean", "\x8c\x63", "똠"}, {"windows-949", "\x8c\x63", "똠"}, {"cp949", "\x8c\x63", "똠"},
 	{"ms949", "\x8c\x63", "똠"}, {"UHC", "\x8c\x63", "똠"}, {"x-windows-949", "\x8c\x63", "똠"},
 	{"x-mac-korean", NIEUN, "나"}, {"euc_kr", NIEUN, "나"},
@@ -27,10 +28,12 @@ static const struct {
 	{"euc-kr", "\xa4\xd4\xa4\xa1\xa4\xbf\xa4\xd4", "가"},
 	{"euc-kr", "\xa4\xd4\xa4\xa1", "\u3164ㄱ"},
 	/* RFC 1557 */
-	{"iso-2022-kr", "\x1b$)C\x0e\x47\x51\x31\x5b\x0f", "한글"}, {"ISO-2022-KR", "\x1b$)Ca \x0eGQ\x0f b\nGQ", "a 한 b\nGQ"},
+	{"iso-2022-kr", "\x1b$)C\x0e\x47\x51\x31\x5b\x0f", "한글"},
+	{"ISO-2022-KR", "\x1b$)Ca \x0eGQ\x0f b\nGQ", "a 한 b\nGQ"},
 	{"csISO2022KR", "\x0e\x47\x51", "한"},
 	{"johab", "\xcd\x5c", "펲"}, {"cp1361", "a\\b", "a\\b"},
-	{"gb2312", "\xc4\xe3\xba\xc3", "你好"}, {"shift_jis", "\x93\xfa\x96\x7b", "日本"}, {"big5", "\xa4\xa4\xa4\xe5", "中文"},
+	{"gb2312", "\xc4\xe3\xba\xc3", "你好"}, {"shift_jis", "\x93\xfa\x96\x7b", "日本"},
+	{"big5", "\xa4\xa4\xa4\xe5", "中文"},
 	{"iso-2022-jp", "\x1b$BF|K\\\x1b(B", "日本"}, {"euc-jp", "\xc6\xfc\xcb\xdc", "日本"},
 	{"utf-7", "Fr+APY-sche", "Frösche"}, {"koi8-r", "\xf0\xf2", "ПР"}, {"windows-1251", "\xcf\xf0", "Пр"},
 	{"iso-8859-2", "\xb1", "ą"}, {"utf-16", "\xff\xfe" "a\x01", "\u0161"},
@@ -40,8 +43,10 @@ static const struct {
 	{"", "한글", "한글"}, {"us-ascii", "한글", "한글"}, {"iso-8859-1", "\xc7\xd1\xb1\xdb", "한글"},
 	{"unknown-8bit", "\xc7\xd1\xb1\xdb", "한글"}, {"default", "\xc7\xd1\xb1\xdb", "한글"},
 	{"utf-8", "\xc7\xd1\xb1\xdb", "한글"}, {"euc-kr", "똠방각하", "똠방각하"},
-	{"iso-8859-1", "caf\xe9 \xc4rger", "café Ärger"}, {"", "\x93quoted\x94", "“quoted”"}, {"", "20 \xb0" "C", "20 °C"},
-	{"utf-8", "한글 \xed\x95", "한글 \ufffd\ufffd"}, {"euc-kr", "\xb0", "\ufffd"}, {"", "", ""}, {"nonsense", "abc", "abc"},
+	{"iso-8859-1", "caf\xe9 \xc4rger", "café Ärger"}, {"", "\x93quoted\x94", "“quoted”"},
+	{"", "20 \xb0" "C", "20 °C"},
+	{"utf-8", "한글 \xed\x95", "한글 \ufffd\ufffd"}, {"euc-kr", "\xb0", "\ufffd"}, {"", "", ""},
+	{"nonsense", "abc", "abc"},
 };
 
 static void decode_test(void **state)
@@ -50,7 +55,8 @@ static void decode_test(void **state)
 		BUF_SCOPED b = {0};
 		charset_decode(&b, str_of(cases[i].label), str_of(cases[i].in));
 		if (!str_eq(buf_str(&b), str_of(cases[i].wanted)))
-			fail_msg("%s: wanted %s, got %.*s", cases[i].label, cases[i].wanted, STR_ARG(buf_str(&b)));
+			fail_msg("%s: wanted %s, got %.*s", cases[i].label, cases[i].wanted,
+				STR_ARG(buf_str(&b)));
 		assert_true(utf8_valid(buf_str(&b)));
 	}
 }

@@ -59,7 +59,8 @@ static void base64_feed(struct mime_decoder *d, struct str in, struct buf *out)
 {
 	/* Never more than three octets for four characters. */
 	size_t most = in.n / 4 * 3 + 6;
-	char *to = out->max == 0 || (out->n < out->max && most <= out->max - out->n) ? buf_room(out, most) : NULL;
+	char *to = out->max == 0 || (out->n < out->max && most <= out->max - out->n) ? buf_room(out, most)
+		: NULL;
 	if (!to) {
 		base64_feed_slowly(d, in, out);
 		return;
@@ -200,7 +201,8 @@ static void uu_line(struct mime_decoder *d, struct str line, struct buf *out)
 	for (size_t i = 1; n > 0; i += 4) {
 		uint32_t bits = 0;
 		for (size_t k = i; k < i + 4; k++) bits = bits << 6 | (k < line.n ? uu_value(line.p[k]) : 0);
-		for (int shift = 16; shift >= 0 && n > 0; shift -= 8, n--) buf_byte(out, (char)(bits >> shift));
+		for (int shift = 16; shift >= 0 && n > 0; shift -= 8, n--)
+			buf_byte(out, (char)(bits >> shift));
 	}
 }
 

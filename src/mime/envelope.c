@@ -112,10 +112,12 @@ static void render_list(struct buf *out, struct arena *a, const struct address_l
 }
 
 enum field {
-	F_DATE, F_SUBJECT, F_FROM, F_SENDER, F_REPLY_TO, F_TO, F_CC, F_BCC, F_IN_REPLY_TO, F_MESSAGE_ID, F_COUNT,
+	F_DATE, F_SUBJECT, F_FROM, F_SENDER, F_REPLY_TO, F_TO, F_CC, F_BCC, F_IN_REPLY_TO, F_MESSAGE_ID,
+		F_COUNT,
 };
 static const struct str field_names[F_COUNT] = {
-	[F_DATE] = {"Date", 4}, [F_SUBJECT] = {"Subject", 7}, [F_FROM] = {"From", 4}, [F_SENDER] = {"Sender", 6},
+	[F_DATE] = {"Date", 4}, [F_SUBJECT] = {"Subject", 7}, [F_FROM] = {"From", 4}, [F_SENDER] =
+		{"Sender", 6},
 	[F_REPLY_TO] = {"Reply-To", 8}, [F_TO] = {"To", 2}, [F_CC] = {"Cc", 2}, [F_BCC] = {"Bcc", 3},
 	[F_IN_REPLY_TO] = {"In-Reply-To", 11}, [F_MESSAGE_ID] = {"Message-ID", 10},
 };

@@ -110,7 +110,8 @@ void param_encode(struct buf *out, struct str name, struct str utf8)
 bool part_filename(struct buf *out, const struct mime_part *p)
 {
 	BUF_SCOPED b = {0};
-	if (!param_decode(&b, p->disposition_params, STR("filename")) && !param_decode(&b, p->params, STR("name")))
+	if (!param_decode(&b, p->disposition_params, STR("filename")) &&
+		!param_decode(&b, p->params, STR("name")))
 		return false;
 	filename_clean(out, buf_str(&b));
 	return true;
@@ -119,7 +120,8 @@ bool part_filename(struct buf *out, const struct mime_part *p)
 /* Controls, and marks that turn the direction: "exe.hwp" shown for "pwh.exe". */
 static bool is_hidden(uint32_t cp)
 {
-	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x061c || cp == 0x200b || cp == 0x200e || cp == 0x200f ||
+	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x061c || cp == 0x200b || cp == 0x200e ||
+		cp == 0x200f ||
 	       (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff;
 }
 

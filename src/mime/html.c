@@ -16,15 +16,22 @@ static const struct {
 	{"ndash", 0x2013}, {"mdash", 0x2014}, {"lsquo", 0x2018}, {"rsquo", 0x2019}, {"sbquo", 0x201a},
 	{"ldquo", 0x201c}, {"rdquo", 0x201d}, {"bdquo", 0x201e}, {"laquo", 0xab}, {"raquo", 0xbb},
 	{"lsaquo", 0x2039}, {"rsaquo", 0x203a}, {"larr", 0x2190}, {"uarr", 0x2191}, {"rarr", 0x2192},
-	{"darr", 0x2193}, {"shy", 0xad}, {"zwnj", 0x200c}, {"zwj", 0x200d}, {"ensp", 0x2002}, {"emsp", 0x2003},
-	{"thinsp", 0x2009}, {"iexcl", 0xa1}, {"iquest", 0xbf}, {"szlig", 0xdf}, {"aelig", 0xe6}, {"AElig", 0xc6},
-	{"oslash", 0xf8}, {"Oslash", 0xd8}, {"aring", 0xe5}, {"Aring", 0xc5}, {"ccedil", 0xe7}, {"Ccedil", 0xc7},
-	{"ntilde", 0xf1}, {"Ntilde", 0xd1}, {"agrave", 0xe0}, {"Agrave", 0xc0}, {"aacute", 0xe1}, {"Aacute", 0xc1},
+	{"darr", 0x2193}, {"shy", 0xad}, {"zwnj", 0x200c}, {"zwj", 0x200d}, {"ensp", 0x2002},
+	{"emsp", 0x2003},
+	{"thinsp", 0x2009}, {"iexcl", 0xa1}, {"iquest", 0xbf}, {"szlig", 0xdf}, {"aelig", 0xe6},
+	{"AElig", 0xc6},
+	{"oslash", 0xf8}, {"Oslash", 0xd8}, {"aring", 0xe5}, {"Aring", 0xc5}, {"ccedil", 0xe7},
+	{"Ccedil", 0xc7},
+	{"ntilde", 0xf1}, {"Ntilde", 0xd1}, {"agrave", 0xe0}, {"Agrave", 0xc0}, {"aacute", 0xe1},
+	{"Aacute", 0xc1},
 	{"acirc", 0xe2}, {"Acirc", 0xc2}, {"atilde", 0xe3}, {"Atilde", 0xc3}, {"auml", 0xe4}, {"Auml", 0xc4},
-	{"egrave", 0xe8}, {"Egrave", 0xc8}, {"eacute", 0xe9}, {"Eacute", 0xc9}, {"ecirc", 0xea}, {"Ecirc", 0xca},
+	{"egrave", 0xe8}, {"Egrave", 0xc8}, {"eacute", 0xe9}, {"Eacute", 0xc9}, {"ecirc", 0xea},
+	{"Ecirc", 0xca},
 	{"euml", 0xeb}, {"Euml", 0xcb}, {"igrave", 0xec}, {"iacute", 0xed}, {"Iacute", 0xcd}, {"icirc", 0xee},
-	{"iuml", 0xef}, {"ograve", 0xf2}, {"oacute", 0xf3}, {"Oacute", 0xd3}, {"ocirc", 0xf4}, {"Ocirc", 0xd4},
-	{"otilde", 0xf5}, {"Otilde", 0xd5}, {"ouml", 0xf6}, {"Ouml", 0xd6}, {"ugrave", 0xf9}, {"uacute", 0xfa},
+	{"iuml", 0xef}, {"ograve", 0xf2}, {"oacute", 0xf3}, {"Oacute", 0xd3}, {"ocirc", 0xf4},
+	{"Ocirc", 0xd4},
+	{"otilde", 0xf5}, {"Otilde", 0xd5}, {"ouml", 0xf6}, {"Ouml", 0xd6}, {"ugrave", 0xf9},
+	{"uacute", 0xfa},
 	{"Uacute", 0xda}, {"ucirc", 0xfb}, {"uuml", 0xfc}, {"Uuml", 0xdc}, {"yacute", 0xfd}, {"yuml", 0xff},
 };
 
@@ -92,7 +99,8 @@ static struct str attribute_value(struct scan *s)
 		return v;
 	}
 	const char *from = s->p;
-	while (!scan_end(s) && !ascii_is((unsigned char)*s->p, ASCII_SPACE | ASCII_CTL) && *s->p != '>') s->p++;
+	while (!scan_end(s) && !ascii_is((unsigned char)*s->p, ASCII_SPACE | ASCII_CTL) && *s->p != '>')
+		s->p++;
 	return (struct str){from, (size_t)(s->p - from)};
 }
 
@@ -135,7 +143,8 @@ static void skip_element(struct scan *s, struct str name)
 static void tag(struct scan *s, struct buf *out)
 {
 	static const char *const blocks[] = {
-		"p", "div", "br", "tr", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "pre",
+		"p", "div", "br", "tr", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table",
+			"pre",
 		"blockquote", "title", "section", "article", "dt", "dd", "option", NULL,
 	};
 	static const char *const cells[] = {"td", "th", NULL};

@@ -44,7 +44,8 @@ bool lex_quoted(struct scan *s, struct buf *out)
 	if (!scan_byte(s, '"')) return false;
 	while (!scan_end(s)) {
 		const char *from = s->p;
-		while (s->p < s->end && *s->p != '"' && *s->p != '\\' && *s->p != '\r' && *s->p != '\n') s->p++;
+		while (s->p < s->end && *s->p != '"' && *s->p != '\\' && *s->p != '\r' && *s->p != '\n')
+			s->p++;
 		buf_add_bytes(out, from, (size_t)(s->p - from));
 		if (scan_end(s)) break;
 		char c = *s->p++;

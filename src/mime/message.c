@@ -41,7 +41,8 @@ static int matching_level(const struct parser *p, struct str rest)
 {
 	int best = -1;
 	for (int i = p->open - 1; i >= 0; i--)
-		if (str_starts(rest, p->boundary[i]) && (best < 0 || p->boundary[i].n > p->boundary[best].n)) best = i;
+		if (str_starts(rest, p->boundary[i]) && (best < 0 || p->boundary[i].n > p->boundary[best].n))
+			best = i;
 	return best;
 }
 
@@ -75,7 +76,8 @@ static void stop_at_end(struct parser *p)
 {
 	size_t n = p->m->data.n;
 	p->pos = n;
-	p->stop = (struct stop){.level = -1, .start = n, .end = n, .content_end = n, .content_lines = p->lines};
+	p->stop =
+		(struct stop){.level = -1, .start = n, .end = n, .content_end = n, .content_lines = p->lines};
 }
 
 /* Moves over one line; false when it has no line end, i.e. at the end of the message. */
@@ -112,7 +114,8 @@ static bool walk_header(struct parser *p)
 	while (p->pos < p->m->data.n) {
 		const char *line = at(p, p->pos);
 		if (delimiter_at(p, p->pos)) return true;
-		bool empty = line[0] == '\n' || (line[0] == '\r' && p->m->data.n - p->pos > 1 && line[1] == '\n');
+		bool empty = line[0] == '\n' ||
+			(line[0] == '\r' && p->m->data.n - p->pos > 1 && line[1] == '\n');
 		if (!pass_line(p)) break;
 		if (empty) return false;
 	}
@@ -128,7 +131,8 @@ static enum mime_encoding encoding_of(struct str name)
 	} names[] = {
 		{{"7bit", 4}, MIME_7BIT}, {{"8bit", 4}, MIME_8BIT}, {{"binary", 6}, MIME_BINARY},
 		{{"base64", 6}, MIME_BASE64}, {{"quoted-printable", 16}, MIME_QP},
-		{{"x-uuencode", 10}, MIME_UUENCODE}, {{"uuencode", 8}, MIME_UUENCODE}, {{"x-uue", 5}, MIME_UUENCODE},
+		{{"x-uuencode", 10}, MIME_UUENCODE}, {{"uuencode", 8}, MIME_UUENCODE},
+		{{"x-uue", 5}, MIME_UUENCODE},
 	};
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (str_eq_nocase(name, names[i].name)) return names[i].encoding;
@@ -151,7 +155,9 @@ static void content_field(struct parser *p, struct mime_part *part, struct str n
 	int *flags = &p->m->flags;
 	if (str_eq_nocase(name, STR("type"))) {
 		if (part->has_type) return;
-		part->has_type = mime_content_type_parse(p->a, body, &part->type, &part->subtype, &part->params, flags);
+		part->has_type =
+			mime_content_type_parse(p->a, body, &part->type, &part->subtype, &part->params,
+				flags);
 	} else if (str_eq_nocase(name, STR("transfer-encoding"))) {
 		struct str token = mechanism(body);
 		if (part->encoding_text.n > 0 || token.n == 0) return;
@@ -184,13 +190,15 @@ static void read_fields(struct parser *p, struct mime_part *part)
 	struct scan s = scan_of(header);
 	struct header_field f;
 	while (header_next(&s, &f))
-		if (str_starts_nocase(f.name, STR("content-"))) content_field(p, part, str_from(f.name, 8), f.body);
+		if (str_starts_nocase(f.name, STR("content-")))
+			content_field(p, part, str_from(f.name, 8), f.body);
 }
 
 /* RFC 2045 5.2, RFC 2046 5.1.5 */
 static void default_type(struct mime_part *part)
 {
-	bool in_digest = part->parent && !part->is_message && mime_is(part->parent, STR("multipart"), STR("digest"));
+	bool in_digest = part->parent && !part->is_message &&
+		mime_is(part->parent, STR("multipart"), STR("digest"));
 	part->type = in_digest ? STR("message") : STR("text");
 	part->subtype = in_digest ? STR("rfc822") : STR("plain");
 }

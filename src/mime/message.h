@@ -86,7 +86,8 @@ struct mime_message *mime_parse(struct arena *a, struct str data);
 
 /* Preorder walk: NULL after the last. */
 struct mime_part *mime_next(const struct mime_part *part);
-struct str mime_part_header(const struct mime_message *m, const struct mime_part *p); /* with the empty line */
+struct str mime_part_header(const struct mime_message *m, const struct mime_part *p);
+/* with the empty line */
 struct str mime_part_body(const struct mime_message *m, const struct mime_part *p);   /* encoded */
 bool mime_is(const struct mime_part *p, struct str type, struct str subtype); /* subtype empty: any */
 /* By exact name, without case; p NULL: none. */

@@ -10,7 +10,8 @@
 
 static void check_part(const struct mime_message *m, const struct mime_part *p)
 {
-	if (p->header_start > p->body_start || p->body_start > p->body_end || p->body_end > m->data.n) abort();
+	if (p->header_start > p->body_start || p->body_start > p->body_end || p->body_end > m->data.n)
+		abort();
 	if (p->depth > MIME_DEPTH_MAX || p->number >= MIME_PARTS_MAX) abort();
 	if (!p->parent) return;
 	if (p->header_start < p->parent->body_start || p->body_end > p->parent->body_end) abort();

@@ -37,16 +37,21 @@ static const struct {
 	{"", "text/plain[]0", 0},
 	{"A: b\n\ntext\nmore\n", "text/plain[text\nmore\n]2", MIME_BARE_LF},
 	/* RFC 2046 5.1.1 */
-	{MIXED "pre\r\n--x\r\n\r\na\r\n\r\n--x\r\n\r\nb\r\n--x--\r\nepi", "multipart/mixed(text/plain[a\r\n]1 text/plain[b]0)", 0},
-	{MIXED_LF "--x\n\na\n--x\n\nb\n--x--\n", "multipart/mixed(text/plain[a]0 text/plain[b]0)", MIME_BARE_LF},
+	{MIXED "pre\r\n--x\r\n\r\na\r\n\r\n--x\r\n\r\nb\r\n--x--\r\nepi",
+		"multipart/mixed(text/plain[a\r\n]1 text/plain[b]0)", 0},
+	{MIXED_LF "--x\n\na\n--x\n\nb\n--x--\n", "multipart/mixed(text/plain[a]0 text/plain[b]0)",
+		MIME_BARE_LF},
 	{MIXED "--x  \r\n\r\na\r\n--x-- \r\n", "multipart/mixed(text/plain[a]0)", 0},
-	{MIXED "--x\r\n\r\na\r\n --x\r\nb\r\n--y\r\n--x--", "multipart/mixed(text/plain[a\r\n --x\r\nb\r\n--y]3)", 0},
+	{MIXED "--x\r\n\r\na\r\n --x\r\nb\r\n--y\r\n--x--",
+		"multipart/mixed(text/plain[a\r\n --x\r\nb\r\n--y]3)", 0},
 	/* no closing delimiter; ended by the outer one */
 	{MIXED "--x\r\n\r\na\r\n", "multipart/mixed(text/plain[a\r\n]1)", MIME_UNCLOSED},
-	{MIXED "--x\r\nContent-Type: multipart/alternative; boundary=y\r\n\r\n--y\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--",
+	{MIXED "--x\r\nContent-Type: multipart/alternative; boundary=y\r\n\r\n--y\r\n\r\na\r\n--x\r\n\r\n"
+		"b\r\n--x--",
 	 "multipart/mixed(multipart/alternative(text/plain[a]0) text/plain[b]0)", MIME_UNCLOSED},
 	/* the longer boundary is the inner one */
-	{MIXED "--x\r\nContent-Type: multipart/alternative; boundary=xy\r\n\r\n--xy\r\n\r\na\r\n--xy--\r\n--x--",
+	{MIXED "--x\r\nContent-Type: multipart/alternative; boundary=xy\r\n\r\n--xy\r\n\r\na\r\n--xy--\r\n"
+		"--x--",
 	 "multipart/mixed(multipart/alternative(text/plain[a]0))", 0},
 	/* a delimiter where a header should be */
 	{MIXED "--x\r\nA: b\r\n--x\r\n\r\nb\r\n--x--", "multipart/mixed(text/plain[]0 text/plain[b]0)", 0},
@@ -54,13 +59,16 @@ static const struct {
 	{MIXED "nothing", "multipart/mixed", MIME_UNCLOSED},
 	{"Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\na\r\n", "multipart/mixed", 0},
 	/* RFC 2231 3 */
-	{"Content-Type: multipart/mixed; boundary*0=x; boundary*1=y\r\n\r\n--xy\r\n\r\na\r\n--xy--", "multipart/mixed(text/plain[a]0)", 0},
+	{"Content-Type: multipart/mixed; boundary*0=x; boundary*1=y\r\n\r\n--xy\r\n\r\na\r\n--xy--",
+		"multipart/mixed(text/plain[a]0)", 0},
 	/* RFC 2046 5.1.5, 5.2.1 */
 	{"Content-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\nA: b\r\n\r\ntext\r\n--x--",
 	 "multipart/digest(message/rfc822(text/plain[text]0))", 0},
-	{"Content-Type: message/rfc822\r\n\r\nContent-Type: text/html\r\n\r\n<p>", "message/rfc822(text/html[<p>]0)", 0},
+	{"Content-Type: message/rfc822\r\n\r\nContent-Type: text/html\r\n\r\n<p>",
+		"message/rfc822(text/html[<p>]0)", 0},
 	/* RFC 2045 5.2: what cannot be read is text/plain; blanks, comments and case are nothing */
-	{"Content-Type: text\r\n\r\na", "text/plain[a]0", 0}, {"Content-Type: /\r\n\r\na", "text/plain[a]0", 0},
+	{"Content-Type: text\r\n\r\na", "text/plain[a]0", 0},
+	{"Content-Type: /\r\n\r\na", "text/plain[a]0", 0},
 	{"content-type: Text / HTML (x); a\r\n\r\na", "Text/HTML[a]0", 0},
 	{"Content-Type: (x (y)) text/(z)html\r\n\r\na", "text/html[a]0", 0},
 };
@@ -72,7 +80,8 @@ static void structure_test(void **state)
 		BUF_SCOPED b = {0};
 		struct mime_message *m = mime_parse(a, str_of(cases[i].in));
 		describe(&b, m, m->root);
-		if (!str_eq(buf_str(&b), str_of(cases[i].wanted))) fail_msg("%s\ngot %.*s", cases[i].in, STR_ARG(buf_str(&b)));
+		if (!str_eq(buf_str(&b), str_of(cases[i].wanted)))
+			fail_msg("%s\ngot %.*s", cases[i].in, STR_ARG(buf_str(&b)));
 		if (m->flags != cases[i].flags) fail_msg("%s\nflags %x", cases[i].in, (unsigned)m->flags);
 	}
 }
@@ -82,8 +91,10 @@ static void fields_test(void **state)
 	ARENA_SCOPED a = arena_new();
 	struct mime_message *m = mime_parse(a, STR(
 		"Content-Type: text/plain; charset=\"utf\\-8\"; Format=flowed; x=a(c)b; =y; z; w=\r\n"
-		"Content-Transfer-Encoding: Quoted-Printable;\r\nContent-ID: <1@x>\r\nContent-Description: a\r\n b\r\n"
-		"Content-Disposition: attachment; filename=x y.txt\r\nContent-Language: ko\r\nContent-Location: l\r\n"
+		"Content-Transfer-Encoding: Quoted-Printable;\r\nContent-ID: <1@x>\r\n"
+			"Content-Description: a\r\n b\r\n"
+		"Content-Disposition: attachment; filename=x y.txt\r\nContent-Language: ko\r\n"
+			"Content-Location: l\r\n"
 		"Content-MD5: m\r\nContent-Type: text/html\r\n\r\n\xc7\xd1\0"));
 	const struct mime_part *p = m->root;
 	assert_true(str_eq(mime_param(p->params, STR("CHARSET")), STR("utf-8")));
@@ -92,7 +103,8 @@ static void fields_test(void **state)
 	assert_non_null(mime_param(p->params, STR("w")).p);
 	assert_null(mime_param(p->params, STR("z")).p);
 	assert_int_equal(p->encoding, MIME_QP);
-	assert_true(str_eq(p->id, STR("<1@x>")) && str_eq(p->language, STR("ko")) && str_eq(p->location, STR("l")));
+	assert_true(str_eq(p->id, STR("<1@x>")) && str_eq(p->language, STR("ko")) &&
+		str_eq(p->location, STR("l")));
 	assert_true(str_eq(p->disposition, STR("attachment")) && str_eq(p->md5, STR("m")));
 	assert_true(str_eq(mime_param(p->disposition_params, STR("filename")), STR("x y.txt")));
 	assert_true(p->has_8bit && p->has_nul && p->has_type);
@@ -109,10 +121,12 @@ static void depth_test(void **state)
 	struct mime_message *m = mime_parse(a, buf_str(&b));
 	assert_true(m->flags & MIME_TOO_DEEP);
 	unsigned deepest = 0;
-	for (struct mime_part *p = m->root; p; p = mime_next(p)) deepest = p->depth > deepest ? p->depth : deepest;
+	for (struct mime_part *p = m->root; p; p = mime_next(p))
+		deepest = p->depth > deepest ? p->depth : deepest;
 	assert_int_equal(deepest, MIME_DEPTH_MAX);
 	buf_clear(&b);
-	for (int i = 0; i < MIME_DEPTH_MAX + 50; i++) buf_add(&b, STR("Content-Type: message/rfc822\r\n\r\n"));
+	for (int i = 0; i < MIME_DEPTH_MAX + 50; i++)
+		buf_add(&b, STR("Content-Type: message/rfc822\r\n\r\n"));
 	m = mime_parse(a, buf_str(&b));
 	assert_true(m->flags & MIME_TOO_DEEP);
 	assert_int_equal(m->part_n, MIME_DEPTH_MAX + 1);
@@ -133,7 +147,8 @@ static void header_limits_test(void **state)
 {
 	ARENA_SCOPED a = arena_new();
 	BUF_SCOPED b = {0};
-	while (b.n <= MIME_HEADER_MAX) buf_add(&b, STR("X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"));
+	while (b.n <= MIME_HEADER_MAX)
+		buf_add(&b, STR("X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"));
 	buf_add(&b, STR("Content-Type: text/html\r\n\r\nbody"));
 	struct mime_message *m = mime_parse(a, buf_str(&b));
 	assert_true(m->flags & MIME_HEADER_LONG);

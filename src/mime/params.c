@@ -139,7 +139,8 @@ static struct piece piece_of(struct str name)
 	}
 	size_t star = str_find_last_byte(name, '*');
 	uint64_t v;
-	if (star == STR_NPOS || star == 0 || !str_u64(str_from(name, star + 1), MIME_PARAMS_MAX, &v)) return pc;
+	if (star == STR_NPOS || star == 0 || !str_u64(str_from(name, star + 1), MIME_PARAMS_MAX, &v))
+		return pc;
 	pc.name = str_sub(name, 0, star);
 	pc.number = (uint32_t)v;
 	pc.numbered = true;
@@ -173,7 +174,8 @@ static struct mime_param join_pieces(struct arena *a, struct mime_params params,
 	BUF_SCOPED b = {0};
 	bool extended = false;
 	size_t at;
-	for (uint32_t k = 0; find_piece(params, name, k, &at); k++) extended |= piece_of(params.at[at].name).extended;
+	for (uint32_t k = 0; find_piece(params, name, k, &at); k++)
+		extended |= piece_of(params.at[at].name).extended;
 	for (uint32_t k = 0; find_piece(params, name, k, &at); k++) {
 		bool coded = piece_of(params.at[at].name).extended;
 		if (k == 0 && extended && !coded) buf_add(&b, STR("''"));

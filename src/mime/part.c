@@ -103,7 +103,8 @@ bool mime_decode_part(const struct mime_message *m, const struct mime_part *p, s
 	return ok || err_set(err, ERR_LIMIT, "the part is too large");
 }
 
-bool mime_decoded_size(const struct mime_message *m, const struct mime_part *p, uint64_t *out, struct err *err)
+bool mime_decoded_size(const struct mime_message *m, const struct mime_part *p, uint64_t *out,
+	struct err *err)
 {
 	if (!can_decode(p, err)) return false;
 	enum { PIECE = 1 << 16 };

@@ -19,18 +19,27 @@ static void decode_test(void **state)
 		/* RFC 4648 10; missing padding, blanks, garbage, two texts one after the other */
 		{MIME_BASE64, "Zm9vYmFy", "foobar", false}, {MIME_BASE64, "Zm9vYg==", "foob", false},
 		{MIME_BASE64, "Zm9vYmE=\r\n", "fooba", false}, {MIME_BASE64, "Zm9vYmE", "fooba", false},
-		{MIME_BASE64, "Zm\r\n9v", "foo", false}, {MIME_BASE64, "Zm!9v", "foo", true}, {MIME_BASE64, "Zg==Zg==", "ff", false},
-		{MIME_BASE64, "Zm9vY", "foo", true}, {MIME_BASE64, "====", "", false}, {MIME_BASE64, "", "", false},
+		{MIME_BASE64, "Zm\r\n9v", "foo", false}, {MIME_BASE64, "Zm!9v", "foo", true},
+		{MIME_BASE64, "Zg==Zg==", "ff", false},
+		{MIME_BASE64, "Zm9vY", "foo", true}, {MIME_BASE64, "====", "", false},
+		{MIME_BASE64, "", "", false},
 		/* RFC 2045 6.7 */
-		{MIME_QP, "a=3D=C3=a9", "a=\xc3\xa9", false}, {MIME_QP, "a=\r\nb", "ab", false}, {MIME_QP, "a=\nb", "ab", false},
-		{MIME_QP, "a= \t\r\nb", "ab", false}, {MIME_QP, "a \t\r\nb", "a\r\nb", false}, {MIME_QP, "a  \nb", "a\nb", false},
-		{MIME_QP, "a b", "a b", false}, {MIME_QP, "a=zz", "a=zz", true}, {MIME_QP, "a=4", "a=4", false},
+		{MIME_QP, "a=3D=C3=a9", "a=\xc3\xa9", false}, {MIME_QP, "a=\r\nb", "ab", false},
+		{MIME_QP, "a=\nb", "ab", false},
+		{MIME_QP, "a= \t\r\nb", "ab", false}, {MIME_QP, "a \t\r\nb", "a\r\nb", false},
+		{MIME_QP, "a  \nb", "a\nb", false},
+		{MIME_QP, "a b", "a b", false}, {MIME_QP, "a=zz", "a=zz", true},
+		{MIME_QP, "a=4", "a=4", false},
 		{MIME_QP, "a=4z", "a=4z", true}, {MIME_QP, "a=", "a", false}, {MIME_QP, "a ", "a", false},
-		{MIME_QP, "a \rb", "a \rb", false}, {MIME_QP, "a=\rb", "a=\rb", false}, {MIME_QP, "a==41", "a=A", true},
+		{MIME_QP, "a \rb", "a \rb", false}, {MIME_QP, "a=\rb", "a=\rb", false},
+		{MIME_QP, "a==41", "a=A", true},
 		{MIME_QP, "a=4\nb", "a=4\nb", false},
-		{MIME_QP, "=                                                                                        x",
-		 "=                                                                                        x", false},
-		{MIME_UUENCODE, "x\nbegin 644 f\n#0V%T\n`\nend\ny", "Cat", false}, {MIME_UUENCODE, "begin 644 f\r\n#0V%T\r\n", "Cat", false},
+		{MIME_QP, "=                                                                              "
+			"          x",
+		 "=                                                                                       "
+		 	" x", false},
+		{MIME_UUENCODE, "x\nbegin 644 f\n#0V%T\n`\nend\ny", "Cat", false},
+		{MIME_UUENCODE, "begin 644 f\r\n#0V%T\r\n", "Cat", false},
 		{MIME_UUENCODE, "nothing", "", false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -40,7 +49,8 @@ static void decode_test(void **state)
 			struct mime_decoder d;
 			BUF_SCOPED b = {0};
 			mime_decoder_init(&d, cases[i].encoding);
-			for (size_t at = 0; at < in.n; at += cut) mime_decoder_feed(&d, str_sub(in, at, cut), &b);
+			for (size_t at = 0; at < in.n; at += cut)
+				mime_decoder_feed(&d, str_sub(in, at, cut), &b);
 			mime_decoder_end(&d, &b);
 			if (!str_eq(buf_str(&b), str_of(cases[i].wanted)))
 				fail_msg("%s cut at %zu: %.*s", cases[i].in, cut, STR_ARG(buf_str(&b)));
@@ -71,15 +81,23 @@ static void section_test(void **state)
 		const char *wanted; /* NULL: no such section */
 	} cases[] = {
 		{{0}, 0, SECTION_WHOLE, sample}, {{0}, 0, SECTION_HEADER_FIELDS, "Subject: top\r\n\r\n"},
-		{{0}, 0, SECTION_HEADER_FIELDS_NOT, "To: x\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n"},
-		{{1}, 1, SECTION_WHOLE, "one"}, {{1}, 1, SECTION_MIME, "Content-Type: text/plain\r\n\r\n"}, {{2}, 1, SECTION_WHOLE, "Zm9v"},
-		{{1}, 1, SECTION_HEADER, NULL}, {{1}, 1, SECTION_TEXT, NULL}, {{1, 1}, 2, SECTION_WHOLE, NULL},
-		{{3}, 1, SECTION_HEADER, "Subject: inner\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"},
-		{{3}, 1, SECTION_HEADER_FIELDS, "Subject: inner\r\n\r\n"}, {{3, 1}, 2, SECTION_WHOLE, "three.one"},
-		{{3, 2}, 2, SECTION_WHOLE, "three.two"}, {{3, 2}, 2, SECTION_MIME, "X-A: b\r\n\r\n"}, {{3, 3}, 2, SECTION_WHOLE, NULL},
+		{{0}, 0, SECTION_HEADER_FIELDS_NOT,
+			"To: x\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n"},
+		{{1}, 1, SECTION_WHOLE, "one"}, {{1}, 1, SECTION_MIME, "Content-Type: text/plain\r\n\r\n"},
+		{{2}, 1, SECTION_WHOLE, "Zm9v"},
+		{{1}, 1, SECTION_HEADER, NULL}, {{1}, 1, SECTION_TEXT, NULL},
+		{{1, 1}, 2, SECTION_WHOLE, NULL},
+		{{3}, 1, SECTION_HEADER,
+			"Subject: inner\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"},
+		{{3}, 1, SECTION_HEADER_FIELDS, "Subject: inner\r\n\r\n"},
+		{{3, 1}, 2, SECTION_WHOLE, "three.one"},
+		{{3, 2}, 2, SECTION_WHOLE, "three.two"}, {{3, 2}, 2, SECTION_MIME, "X-A: b\r\n\r\n"},
+		{{3, 3}, 2, SECTION_WHOLE, NULL},
 		{{3}, 1, SECTION_TEXT, "--b\r\n\r\nthree.one\r\n--b\r\nX-A: b\r\n\r\nthree.two\r\n--b--\r\n"},
-		{{4}, 1, SECTION_WHOLE, "Subject: plain\r\n\r\nfour"}, {{4}, 1, SECTION_TEXT, "four"}, {{4, 1}, 2, SECTION_WHOLE, "four"},
-		{{4, 2}, 2, SECTION_WHOLE, NULL}, {{4, 1, 1}, 3, SECTION_WHOLE, NULL}, {{5}, 1, SECTION_WHOLE, NULL},
+		{{4}, 1, SECTION_WHOLE, "Subject: plain\r\n\r\nfour"}, {{4}, 1, SECTION_TEXT, "four"},
+		{{4, 1}, 2, SECTION_WHOLE, "four"},
+		{{4, 2}, 2, SECTION_WHOLE, NULL}, {{4, 1, 1}, 3, SECTION_WHOLE, NULL},
+		{{5}, 1, SECTION_WHOLE, NULL},
 		{{0}, 1, SECTION_WHOLE, NULL}, {{0}, 0, SECTION_MIME, NULL},
 	};
 	ARENA_SCOPED a = arena_new();
@@ -130,7 +148,8 @@ static void decode_part_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(decode_test), cmocka_unit_test(section_test), cmocka_unit_test(simple_message_test),
+		cmocka_unit_test(decode_test), cmocka_unit_test(section_test),
+			cmocka_unit_test(simple_message_test),
 		cmocka_unit_test(decode_part_test),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

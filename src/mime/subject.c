@@ -26,7 +26,8 @@ static bool scan_blob(struct scan *s)
 static bool scan_refwd(struct scan *s)
 {
 	struct scan t = *s;
-	if (!scan_lit_nocase(&t, STR("re")) && !scan_lit_nocase(&t, STR("fwd")) && !scan_lit_nocase(&t, STR("fw")))
+	if (!scan_lit_nocase(&t, STR("re")) && !scan_lit_nocase(&t, STR("fwd")) &&
+		!scan_lit_nocase(&t, STR("fw")))
 		return false;
 	scan_blanks(&t);
 	scan_blob(&t);

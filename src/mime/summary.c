@@ -13,7 +13,8 @@
 #include "mime/words.h"
 
 enum record {
-	REC_SIZE = 1, REC_HEADER_BYTES = 2, REC_BODY_LINES = 3, REC_ENVELOPE = 4, REC_BODYSTRUCTURE = 5, REC_BODY = 6,
+	REC_SIZE = 1, REC_HEADER_BYTES = 2, REC_BODY_LINES = 3, REC_ENVELOPE = 4, REC_BODYSTRUCTURE = 5,
+		REC_BODY = 6,
 	REC_SUBJECT = 7, REC_BASE_SUBJECT = 8, REC_FROM = 9, REC_TO = 10, REC_CC = 11, REC_FROM_ADDR = 12,
 	REC_TO_ADDR = 13, REC_CC_ADDR = 14, REC_FROM_NAME = 15, REC_MESSAGE_ID = 16, REC_IN_REPLY_TO = 17,
 	REC_REFERENCES = 18, REC_DATE = 19, REC_DATE_OFFSET = 20, REC_FLAGS = 21,
@@ -52,7 +53,8 @@ static void read_addresses(struct arena *a, struct str header, struct str name, 
 	/* A group's name stands for the mailbox, as in ENVELOPE. */
 	struct str local = first->kind == ADDRESS_ITEM_GROUP_START ? first->name : first->local;
 	out->first_addr = cut(a, words_decode_str(a, local));
-	out->first_name = cut(a, words_decode_str(a, first->name.n > 0 ? first->name : address_item_addr(a, first)));
+	out->first_name =
+		cut(a, words_decode_str(a, first->name.n > 0 ? first->name : address_item_addr(a, first)));
 }
 
 /* msg-id: from "<" to ">" without blanks; moves on. */
@@ -114,7 +116,8 @@ static int part_flags(const struct mime_message *m)
 		if (p->has_nul) flags |= SUMMARY_HAS_NUL;
 		if (mime_is(p, STR("multipart"), STR("signed"))) flags |= SUMMARY_SIGNED;
 		if (mime_is(p, STR("multipart"), STR("encrypted"))) flags |= SUMMARY_ENCRYPTED;
-		if (mime_is(p, STR("application"), STR("pkcs7-mime")) || mime_is(p, STR("application"), STR("x-pkcs7-mime")))
+		if (mime_is(p, STR("application"), STR("pkcs7-mime")) ||
+			mime_is(p, STR("application"), STR("x-pkcs7-mime")))
 			flags |= str_eq_nocase(mime_param(p->params, STR("smime-type")), STR("signed-data"))
 					 ? SUMMARY_SIGNED : SUMMARY_ENCRYPTED;
 	}
@@ -125,10 +128,12 @@ static int header_flags(struct str header)
 {
 	struct header_field f;
 	int flags = 0;
-	if (header_find(header, STR("List-Id"), &f) || header_find(header, STR("List-Post"), &f)) flags |= SUMMARY_IS_LIST;
+	if (header_find(header, STR("List-Id"), &f) || header_find(header, STR("List-Post"), &f))
+		flags |= SUMMARY_IS_LIST;
 	if (header_find(header, STR("Precedence"), &f) && str_eq_nocase(str_trim(f.body), STR("list")))
 		flags |= SUMMARY_IS_LIST;
-	if (header_find(header, STR("Auto-Submitted"), &f) && !str_starts_nocase(f.body, STR("no"))) flags |= SUMMARY_AUTO;
+	if (header_find(header, STR("Auto-Submitted"), &f) && !str_starts_nocase(f.body, STR("no")))
+		flags |= SUMMARY_AUTO;
 	return flags;
 }
 
@@ -269,7 +274,8 @@ bool summary_decode(struct str in, struct summary *out, struct err *err)
 {
 	struct scan sc = scan_of(in);
 	struct summary s = {.date_unix = SUMMARY_NO_DATE};
-	if (!scan_byte(&sc, SUMMARY_VERSION)) return err_set(err, ERR_CORRUPT, "index entry of another version");
+	if (!scan_byte(&sc, SUMMARY_VERSION))
+		return err_set(err, ERR_CORRUPT, "index entry of another version");
 	while (!scan_end(&sc)) {
 		uint16_t type;
 		struct str value;

@@ -15,11 +15,15 @@ static void subject_test(void **state)
 		const char *in, *wanted;
 		bool refwd;
 	} cases[] = {
-		{"hello", "hello", false}, {"Re: hello", "hello", true}, {"RE : Fwd: hello (fwd)", "hello", true},
-		{"re[2]: hello", "hello", true}, {"[list] hello", "hello", false}, {"[list] Re: [list] hello", "hello", true},
+		{"hello", "hello", false}, {"Re: hello", "hello", true},
+		{"RE : Fwd: hello (fwd)", "hello", true},
+		{"re[2]: hello", "hello", true}, {"[list] hello", "hello", false},
+		{"[list] Re: [list] hello", "hello", true},
 		{"[only]", "[only]", false}, {"Re: [only]", "[only]", true}, {"[fwd: hello]", "hello", true},
-		{"[fwd: Re: hello]  (fwd)", "hello", true}, {"hello  \t world", "hello world", false}, {"", "", false}, {"Re:", "", true},
-		{"regular", "regular", false}, {"Re: 회의", "회의", true}, {"회신: 회의", "회신: 회의", false}, {"fw:hello", "hello", true},
+		{"[fwd: Re: hello]  (fwd)", "hello", true}, {"hello  \t world", "hello world", false},
+		{"", "", false}, {"Re:", "", true},
+		{"regular", "regular", false}, {"Re: 회의", "회의", true}, {"회신: 회의", "회신: 회의", false},
+		{"fw:hello", "hello", true},
 		{"(fwd)", "", true}, {"[a] [b] c", "c", false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -39,7 +43,8 @@ static void make_test(void **state)
 		"To: x@y.example, z@w.example\r\nSubject: Re: =?euc-kr?B?yLjAxw==?=\r\nMessage-ID: <1@x>\r\n"
 		"References: <0@x>\r\n <a@x> junk\r\nIn-Reply-To: your mail <a@x>\r\nList-Id: <l.example>\r\n"
 		"Auto-Submitted: auto-generated\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n"
-		"--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/x-hwp; name=a.hwp\r\n\r\nx\r\n--b--\r\n"));
+		"--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/x-hwp; name=a.hwp\r\n\r\nx\r\n"
+			"--b--\r\n"));
 	struct summary s, d;
 	struct err err;
 	BUF_SCOPED b = {0};
@@ -53,11 +58,14 @@ static void make_test(void **state)
 	assert_true(str_eq(d.references, STR("<0@x> <a@x>")));
 	assert_int_equal(d.date_unix, 1795482000);
 	assert_int_equal(d.date_offset_min, 540);
-	assert_int_equal(d.flags, SUMMARY_HAS_ATTACHMENT | SUMMARY_SUBJECT_REFWD | SUMMARY_SIGNED | SUMMARY_IS_LIST | SUMMARY_AUTO);
+	assert_int_equal(d.flags, SUMMARY_HAS_ATTACHMENT | SUMMARY_SUBJECT_REFWD | SUMMARY_SIGNED |
+					  SUMMARY_IS_LIST | SUMMARY_AUTO);
 	assert_int_equal(d.size_bytes, m->data.n);
-	assert_true(str_eq(d.envelope, s.envelope) && str_eq(d.bodystructure, s.bodystructure) && str_eq(d.body, s.body));
+	assert_true(str_eq(d.envelope, s.envelope) && str_eq(d.bodystructure, s.bodystructure) &&
+		str_eq(d.body, s.body));
 	for (size_t n = 0; n < b.n; n++)
-		if (!summary_decode(str_sub(buf_str(&b), 0, n), &d, &err)) assert_int_equal(err.kind, ERR_CORRUPT);
+		if (!summary_decode(str_sub(buf_str(&b), 0, n), &d, &err))
+			assert_int_equal(err.kind, ERR_CORRUPT);
 	b.p[0] = SUMMARY_VERSION + 1;
 	assert_false(summary_decode(buf_str(&b), &d, &err));
 }

@@ -42,7 +42,8 @@ static void add_fields(struct sink *k, struct str header)
 static bool is_text(const struct mime_part *p)
 {
 	/* Delivery reports and the like are text too (RFC 3464); so is what has lost its boundary. */
-	return mime_is(p, STR("text"), STR_NONE) || (p->kind == MIME_LEAF && mime_is(p, STR("message"), STR_NONE)) ||
+	return mime_is(p, STR("text"), STR_NONE) ||
+		(p->kind == MIME_LEAF && mime_is(p, STR("message"), STR_NONE)) ||
 	       (p->kind == MIME_MULTIPART && !p->first_child);
 }
 

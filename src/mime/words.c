@@ -132,7 +132,8 @@ static bool is_printable(struct str s)
 /* What may stand in a Q word anywhere, phrases included (RFC 2047 5 (3)). */
 static bool is_q_plain(unsigned char c)
 {
-	return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '!' || c == '*' || c == '+' || c == '-' ||
+	return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '!' || c == '*' || c == '+' ||
+		c == '-' ||
 	       c == '/';
 }
 
@@ -142,7 +143,8 @@ enum { LINE_MAX_COLUMN = 76, WORD_OVERHEAD = 12, WORD_TEXT_MAX = 75 - WORD_OVERH
 static size_t q_length(struct str text)
 {
 	size_t n = 0;
-	for (size_t i = 0; i < text.n; i++) n += is_q_plain((unsigned char)text.p[i]) || text.p[i] == ' ' ? 1 : 3;
+	for (size_t i = 0; i < text.n; i++)
+		n += is_q_plain((unsigned char)text.p[i]) || text.p[i] == ' ' ? 1 : 3;
 	return n;
 }
 
@@ -164,14 +166,14 @@ static void put_q(struct buf *out, struct str text)
 /* As many whole characters as fit into room. */
 static struct str characters_that_fit(struct str text, bool q, size_t room)
 {
-	size_t n = 0;
+	size_t n = 0, coded = 0;
 	while (n < text.n) {
 		uint32_t cp;
 		size_t more = utf8_decode(str_from(text, n), &cp);
-		struct str longer = str_sub(text, 0, n + (more ? more : 1));
-		if ((q ? q_length(longer) : b_length(longer)) > room) break;
-		n = longer.n;
-		if (n > 64) break; /* fits no word anyway; keeps this linear */
+		if (more == 0) more = 1;
+		coded = q ? coded + q_length(str_sub(text, n, more)) : (n + more + 2) / 3 * 4;
+		if (coded > room) break;
+		n += more;
 	}
 	return str_sub(text, 0, n);
 }
@@ -181,7 +183,8 @@ static void put_encoded_words(struct buf *out, struct str text, size_t column)
 	bool q = q_length(text) <= b_length(text);
 	bool first = true;
 	while (text.n > 0) {
-		size_t room = column + WORD_OVERHEAD < LINE_MAX_COLUMN ? LINE_MAX_COLUMN - WORD_OVERHEAD - column : 0;
+		size_t room = column + WORD_OVERHEAD < LINE_MAX_COLUMN
+			? LINE_MAX_COLUMN - WORD_OVERHEAD - column : 0;
 		if (room > WORD_TEXT_MAX) room = WORD_TEXT_MAX;
 		struct str piece = characters_that_fit(text, q, room);
 		if (piece.n == 0 || !first) {
@@ -224,7 +227,8 @@ void words_encode_phrase(struct buf *out, struct str utf8, size_t column)
 {
 	bool atoms = utf8.n > 0 && utf8.p[0] != ' ' && utf8.p[utf8.n - 1] != ' ';
 	for (size_t i = 0; i < utf8.n && atoms; i++)
-		atoms = ascii_is((unsigned char)utf8.p[i], ASCII_ATEXT) || (utf8.p[i] == ' ' && utf8.p[i - 1] != ' ');
+		atoms = ascii_is((unsigned char)utf8.p[i], ASCII_ATEXT) ||
+			(utf8.p[i] == ' ' && utf8.p[i - 1] != ' ');
 	if (!is_printable(utf8) || str_find(utf8, STR("=?")) != STR_NPOS) {
 		put_encoded_words(out, utf8, column);
 		return;

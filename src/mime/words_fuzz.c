@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!str_eq(str_trim(buf_str(&back)), str_trim(buf_str(&plain)))) abort();
 	words_encode_phrase(&phrase, buf_str(&plain), 10);
 	filename_clean(&name, buf_str(&plain));
-	if (!utf8_valid(buf_str(&name)) || name.n == 0 || name.n > 255 || str_has_byte(buf_str(&name), '/')) abort();
+	if (!utf8_valid(buf_str(&name)) || name.n == 0 || name.n > 255 || str_has_byte(buf_str(&name), '/'))
+		abort();
 	if (mime_disposition_parse(a, (struct str){(const char *)data, size}, &value, &params, &flags)) {
 		buf_clear(&plain);
 		param_decode(&plain, params, STR("filename"));
