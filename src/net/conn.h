@@ -108,8 +108,8 @@ void conn_wake(struct conn *c);
 struct conn *conn_ref(struct conn *c);
 void conn_unref(struct conn *c);
 
-/* Hand-over (DESIGN section 1). fd is one end of a socket pair: buffered input is NOT sent (it
- * went with the hand-over record); bytes are copied both ways until either side ends. on_lost_text
+/* Hand-over (DESIGN section 1). fd is one end of a socket pair: what is buffered when the pump begins
+ * goes first, so consume what went with the hand-over record; bytes are copied both ways until either side ends. on_lost_text
  * is written to the client when the pair ends without end of file order (the process died). */
 void conn_pump_to(struct conn *c, int fd, struct str on_lost_text);
 /* A plain connection's own descriptor, taken out; the session must then answer PARK_CLOSE. */

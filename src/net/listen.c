@@ -185,9 +185,10 @@ bool listen_admit(struct conn *c, const char **out_why)
 	c->host = source_get(n, host_key);
 	c->network = source_get(n, network_key);
 	LOCK_SCOPED(&n->limits);
-	if (l->per_source_rate && !rate_ok(c->host, l->per_source_rate))
+	bool limited = !net_networks_have(l->exempt, &c->facts.peer);
+	if (limited && l->per_source_rate && !rate_ok(c->host, l->per_source_rate))
 		return *out_why = "too many connections a minute", false;
-	if (l->per_source_max && c->host->conns >= l->per_source_max)
+	if (limited && l->per_source_max && c->host->conns >= l->per_source_max)
 		return *out_why = "too many connections at once", false;
 	c->host->conns++;
 	c->counted = true;
@@ -355,18 +356,22 @@ static void set(int fd, int level, int name, int value)
 	(void)setsockopt(fd, level, name, &value, sizeof value);
 }
 
+static const struct net_network *copy_networks(struct net_networks l)
+{
+	struct net_network *copy = l.n ? mem_alloc(l.n * sizeof *copy) : NULL;
+	if (copy)
+		memcpy(copy, l.list, l.n * sizeof *copy);
+	return copy;
+}
+
 bool net_listen(struct net *n, const struct net_listener *l, struct err *err)
 {
 	struct events *e = &n->events[0];
-	size_t networks = l->proxy_from.n * sizeof *l->proxy_from.list;
 	struct listening *x = mem_new(struct listening);
 	*x = (struct listening){.watch = {.kind = WATCH_LISTEN, .fd = l->fd}, .net = n, .l = *l};
 	x->service = str_of(l->service);
-	if (networks) {
-		struct net_network *copy = mem_alloc(networks);
-		memcpy(copy, l->proxy_from.list, networks);
-		x->l.proxy_from.list = copy;
-	}
+	x->l.proxy_from.list = copy_networks(l->proxy_from);
+	x->l.exempt.list = copy_networks(l->exempt);
 	/* What is accepted inherits these. */
 	set(l->fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set(l->fd, SOL_SOCKET, SO_KEEPALIVE, 1);

@@ -114,6 +114,7 @@ static void free_listeners(struct net *n)
 		if (l->watch.fd >= 0)
 			close(l->watch.fd);
 		free((void *)l->l.proxy_from.list);
+		free((void *)l->l.exempt.list);
 		free(l);
 	}
 }

@@ -43,6 +43,7 @@ struct net_listener {
 	void *owner;          /* conn_owner() */
 	struct tls_context *implicit_tls; /* NULL: plain at first */
 	struct net_networks proxy_from;   /* PROXY v1/v2 header required from these (5 s), refused from others */
+	struct net_networks exempt; /* from the two limits below */
 	unsigned per_source_max;  /* connections of one address (/64 for IPv6); 0: none */
 	unsigned per_source_rate; /* new connections a minute; 0: none */
 	const char *busy_text;    /* written when a limit refuses: "421 4.7.0 ...\r\n" */

@@ -311,6 +311,9 @@ void pump_begin(struct conn *c)
 	e->pumps = p;
 	atomic_fetch_add(&e->net->pumps, 1);
 	timer_set(c, 0);
+	struct str unread = conn_input(c); /* came after the hand-over record was made */
+	if (unread.n)
+		give_pair(p, unread.p, unread.n);
 	io_drop(c);
 	c->phase_us = c->deadline_us = 0;
 	if (c->eof) {

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * proc/auth.c: the auth role. Identity: pabal-auth. Sandbox: the directory's files. Descriptors:
+ * control socket. Messages: SASL of the doors (auth_login.c), look-ups of smtp, queue and mailbox;
+ * tickets go to mailbox. Threads: a reader per channel, hashing (auth/verdict.h), control.
+ *
+ * The directory's only writer. After a change every cache is told to forget, before the command that
+ * made it is answered; sessions of an account whose password, state or protocols changed end.
+ */
+
+#include "proc/auth_int.h"
+#include "base/file.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "directory/control.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { QUOTA_WAIT_MS = 500 };
+
+static void *auth_create(struct role *r)
+{
+	struct auth_role *a = mem_new(struct auth_role);
+
+	a->role = r;
+	a->attempts = map_new();
+	lock_init(&a->lock, LOCK_PROC);
+	return a;
+}
+
+static void auth_on_master(struct role *r, struct message *m)
+{
+	struct auth_role *a = r->state;
+
+	if (m->type == MSG_role_mac_key && m->role_mac_key.key.n == TICKET_KEY_SIZE)
+		memcpy(a->mac_key.k, m->role_mac_key.key.p, TICKET_KEY_SIZE);
+}
+
+static bool auth_prepare(struct role *r, struct sandbox *s, struct err *err)
+{
+	struct auth_role *a = r->state;
+	CONFIG_SCOPED c = role_config(r);
+	int dir;
+
+	return preload(PRELOAD_SQLITE | PRELOAD_TLS, err) &&
+	       role_open_dir(r, s, config_path(c, SETTING_DIRECTORY_DIR), SANDBOX_WRITE, &dir, err) &&
+	       directory_open(c, &a->directory, err);
+}
+
+static void set_limits(const struct config *c, struct verdict_limits *l)
+{
+	verdict_limits_default(l);
+	l->threads = (unsigned)config_int(c, SETTING_AUTH_HASH_THREADS);
+	l->queue_max = (unsigned)config_int(c, SETTING_AUTH_HASH_QUEUE);
+	l->cache_age_s = (unsigned)(config_duration_ms(c, SETTING_AUTH_CACHE_TIME) / 1000);
+	l->failures_account = (unsigned)config_int(c, SETTING_AUTH_LOCKOUT_FAILURES);
+	l->failures_window_s = (unsigned)(config_duration_ms(c, SETTING_AUTH_LOCKOUT_WINDOW) / 1000);
+	l->lock_account_s = (unsigned)(config_duration_ms(c, SETTING_AUTH_LOCKOUT_DURATION) / 1000);
+	l->failure_delay_ms = (unsigned)config_duration_ms(c, SETTING_AUTH_FAILURE_DELAY);
+	if (l->cache_age_s == 0)
+		l->cache_max = 0;
+	if (l->failure_delay_max_ms < l->failure_delay_ms)
+		l->failure_delay_max_ms = l->failure_delay_ms;
+}
+
+/* ---- look-ups ----------------------------------------------------------------------------------- */
+
+enum { CODE_UNKNOWN, CODE_LOCAL, CODE_REMOTE, CODE_TEMP, CODE_DISABLED, CODE_OVER_QUOTA };
+
+/* What nobody can deliver yet is not accepted: a remote destination behind an alias of ours. */
+static uint32_t code_of(const struct directory_resolution *r)
+{
+	switch (r->kind) {
+	case DIRECTORY_LOCAL:
+		for (size_t i = 0; i < r->n; i++)
+			if (r->v[i].kind == DIRECTORY_REMOTE)
+				return CODE_TEMP;
+		return CODE_LOCAL;
+	case DIRECTORY_REMOTE: return r->by_alias ? CODE_TEMP : CODE_REMOTE;
+	case DIRECTORY_UNKNOWN: return CODE_UNKNOWN;
+	case DIRECTORY_DISABLED: return CODE_DISABLED;
+	}
+	return CODE_TEMP;
+}
+
+static uint32_t code_of_error(const struct err *err)
+{
+	if (err->kind == ERR_SYNTAX)
+		return CODE_UNKNOWN;
+	log_err(LOG_ERROR, "auth.lookup.failed", err);
+	return CODE_TEMP;
+}
+
+static void reply_rcpt(struct channel *ch, uint64_t id, uint32_t code, struct str canonical)
+{
+	struct message m = {.type = MSG_rcpt_lookup_result, .rcpt_lookup_result = {code, canonical}};
+
+	(void)channel_reply(ch, id, &m);
+}
+
+/* mailbox knows how full an account is; asked only where there is a quota. */
+struct quota_question {
+	struct channel *ch;
+	uint64_t id;
+	struct str canonical;
+	char address[];
+};
+
+static void on_quota(void *ctx, struct message *reply, const struct err *err)
+{
+	struct quota_question *q = ctx;
+	bool full = reply && reply->quota_result.code == 1;
+
+	(void)err; /* not known: queue decides when it delivers */
+	reply_rcpt(q->ch, q->id, full ? CODE_OVER_QUOTA : CODE_LOCAL, q->canonical);
+	free(q);
+}
+
+static bool ask_quota(struct auth_role *a, struct channel *ch, uint64_t id, const struct directory_recipient *r)
+{
+	struct channel *to = role_channel(a->role, CHANNEL_TICKET, ROLE_MAILBOX, role_mailbox_of(a->role, r->address));
+	struct quota_question *q = mem_zalloc(sizeof(*q) + r->address.n);
+	struct err err;
+
+	memcpy(q->address, r->address.p, r->address.n);
+	*q = (struct quota_question){ch, id, {q->address, r->address.n}};
+	struct message m = {.type = MSG_quota,
+			    .quota = {(uint64_t)r->account_id, r->address, r->language, (uint64_t)r->quota_bytes,
+				      (uint64_t)r->quota_messages}};
+	if (channel_call_async(to, &m, QUOTA_WAIT_MS, on_quota, q, &err))
+		return true;
+	free(q);
+	return false;
+}
+
+static void on_rcpt(struct auth_role *a, struct channel *ch, uint64_t id, struct str address)
+{
+	ARENA_SCOPED arena = arena_new();
+	struct directory_resolution r;
+	struct err err = {0};
+
+	if (!directory_resolve(a->directory, address, arena, &r, &err)) {
+		reply_rcpt(ch, id, code_of_error(&err), STR_NONE);
+		return;
+	}
+	uint32_t code = code_of(&r);
+	bool limited = r.n == 1 && (r.v[0].quota_bytes > 0 || r.v[0].quota_messages > 0);
+	if (code == CODE_LOCAL && limited && ask_quota(a, ch, id, &r.v[0]))
+		return;
+	reply_rcpt(ch, id, code, r.n == 1 ? r.v[0].address : address);
+}
+
+static void on_sender(struct auth_role *a, struct channel *ch, uint64_t id, const struct msg_sender_check *m)
+{
+	struct message reply = {.type = MSG_sender_check_result, .sender_check_result.code = 2};
+	struct err err = {0};
+	bool may;
+
+	if (directory_may_send_as(a->directory, m->account, m->address, &may, &err))
+		reply.sender_check_result.code = may;
+	else if (err.kind == ERR_SYNTAX)
+		reply.sender_check_result.code = 0;
+	else
+		log_err(LOG_ERROR, "auth.lookup.failed", &err);
+	(void)channel_reply(ch, id, &reply);
+}
+
+static char kind_letter(enum directory_kind kind)
+{
+	switch (kind) {
+	case DIRECTORY_LOCAL: return 'L';
+	case DIRECTORY_REMOTE: return 'R';
+	case DIRECTORY_UNKNOWN: return 'U';
+	case DIRECTORY_DISABLED: return 'D';
+	}
+	return 'U';
+}
+
+static void on_resolve(struct auth_role *a, struct channel *ch, uint64_t id, struct str address)
+{
+	struct message reply = {.type = MSG_resolve_result};
+	ARENA_SCOPED arena = arena_new();
+	BUF_SCOPED list = {.max = 61440};
+	struct directory_resolution r;
+	struct err err = {0};
+
+	if (directory_resolve(a->directory, address, arena, &r, &err)) {
+		for (size_t i = 0; i < r.n; i++) {
+			BUF_SCOPED item = {0};
+			buf_byte(&item, kind_letter(r.v[i].kind));
+			buf_add(&item, r.v[i].address);
+			buf_le_str(&list, buf_str(&item));
+		}
+		reply.resolve_result.code = list.failed ? CODE_TEMP : CODE_LOCAL;
+		reply.resolve_result.list = list.failed ? STR_NONE : buf_str(&list);
+	} else {
+		reply.resolve_result.code = code_of_error(&err);
+	}
+	(void)channel_reply(ch, id, &reply);
+}
+
+static void on_facts(struct auth_role *a, struct channel *ch, uint64_t id, struct str address)
+{
+	struct message reply = {.type = MSG_account_facts_result};
+	struct msg_account_facts_result *f = &reply.account_facts_result;
+	ARENA_SCOPED arena = arena_new();
+	CONFIG_SCOPED c = role_config(a->role);
+	struct account account;
+	struct err err = {0};
+	struct str folded;
+
+	if (!directory_fold_address(arena, address, &folded, &err) ||
+	    !account_find(a->directory, folded, arena, &account, &err)) {
+		f->code = code_of_error(&err);
+	} else if (account.id) {
+		int64_t bytes, messages;
+		account_effective_quota(a->directory, &account, &bytes, &messages);
+		*f = (struct msg_account_facts_result){
+			.code = CODE_LOCAL,
+			.account_id = (uint64_t)account.id,
+			.account = account.address,
+			.language = account.language.n ? account.language : config_str(c, SETTING_LANGUAGE),
+			.quota_bytes = (uint64_t)bytes,
+			.quota_messages = (uint64_t)messages,
+			.enabled = account.enabled && account.domain_enabled,
+			.display_name = account.display_name,
+		};
+	}
+	(void)channel_reply(ch, id, &reply);
+}
+
+static void auth_on_message(void *ctx, struct channel *ch, uint64_t id, struct message *m)
+{
+	struct peer *p = ctx;
+	struct auth_role *a = p->role->state;
+
+	if (p->kind == CHANNEL_LOOKUP) {
+		lock_take(&a->lock);
+		a->lookups++;
+		lock_drop(&a->lock);
+	}
+	if (m->type == MSG_auth_begin)
+		auth_on_begin(a, p, id, &m->auth_begin);
+	else if (m->type == MSG_auth_step)
+		auth_on_step(a, p, id, &m->auth_step);
+	else if (m->type == MSG_auth_cancel)
+		auth_on_cancel(a, p, m->auth_cancel.attempt);
+	else if (m->type == MSG_rcpt_lookup)
+		on_rcpt(a, ch, id, m->rcpt_lookup.address);
+	else if (m->type == MSG_sender_check)
+		on_sender(a, ch, id, &m->sender_check);
+	else if (m->type == MSG_resolve)
+		on_resolve(a, ch, id, m->resolve.address);
+	else if (m->type == MSG_account_facts)
+		on_facts(a, ch, id, m->account_facts.account);
+}
+
+static void auth_on_lost(void *ctx, struct channel *ch)
+{
+	struct peer *p = ctx;
+
+	(void)ch;
+	if (p->kind == CHANNEL_LOGIN)
+		auth_door_lost(p->role->state, p);
+}
+
+/* ---- changes ------------------------------------------------------------------------------------ */
+
+static void post_all(struct role *r, enum channel_kind kind, const struct message *m)
+{
+	for (struct peer *p = r->peers; p < r->peers + r->peers_n; p++)
+		if (p->kind == kind)
+			(void)channel_post(p->ch, m); /* a dead one forgets by dying */
+}
+
+/* Sessions of an account, or of "@domain". */
+static void end_sessions(struct auth_role *a, struct str account)
+{
+	struct message m = {.type = MSG_account_end, .account_end.account = account};
+
+	post_all(a->role, CHANNEL_TICKET, &m);
+	if (account.n && account.p[0] != '@')
+		verdict_account_forget(a->verdicts, account);
+}
+
+static bool has(const struct json_value *request, const char *name)
+{
+	return json_value_type(json_value_member(request, name)) != JSON_TYPE_NULL;
+}
+
+static void end_where_needed(struct auth_role *a, struct str request_json)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	ARENA_SCOPED arena = arena_new();
+	struct err err;
+	struct str folded;
+
+	if (!json_doc_parse(request_json, DIRECTORY_CONTROL_MAX, &doc, &err))
+		return;
+	const struct json_value *in = json_doc_root(doc);
+	struct str verb = json_value_str_or(json_value_member(in, "verb"), STR_NONE);
+	bool set = str_eq(verb, STR("account.set")) && (has(in, "password") || has(in, "enabled") || has(in, "protocols") ||
+							has(in, "intranet_only"));
+	if ((set || str_eq(verb, STR("account.remove"))) &&
+	    directory_fold_address(arena, json_value_str_or(json_value_member(in, "address"), STR_NONE), &folded, &err))
+		end_sessions(a, folded);
+	if (((str_eq(verb, STR("domain.set")) && has(in, "enabled")) || str_eq(verb, STR("domain.remove"))) &&
+	    directory_fold_domain(arena, json_value_str_or(json_value_member(in, "name"), STR_NONE), &folded, &err))
+		end_sessions(a, arena_cat(arena, STR("@"), folded));
+}
+
+static void on_control(void *ctx, struct str request, struct buf *reply)
+{
+	struct auth_role *a = ctx;
+	struct message forget = {.type = MSG_invalidate};
+
+	if (!directory_control(a->directory, request, reply))
+		return;
+	post_all(a->role, CHANNEL_LOOKUP, &forget);
+	end_where_needed(a, request);
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+static bool auth_start(struct role *r, struct err *err)
+{
+	struct auth_role *a = r->state;
+	CONFIG_SCOPED c = role_config(r);
+	struct control control = {.fn = on_control, .ctx = a};
+	struct verdict_limits limits;
+
+	set_limits(c, &limits);
+	random_bytes(a->fake_secret, sizeof(a->fake_secret));
+	a->verdicts = verdict_engine_new(&limits, auth_on_verdict, a);
+	return control_listen(r, &control, err);
+}
+
+static void auth_configured(struct role *r)
+{
+	struct auth_role *a = r->state;
+	CONFIG_SCOPED c = role_config(r);
+	struct message forget = {.type = MSG_invalidate};
+
+	directory_reconfigure(a->directory, c);
+	post_all(r, CHANNEL_LOOKUP, &forget);
+}
+
+static bool auth_drained(struct role *r)
+{
+	(void)r; /* those who ask have ended before */
+	return true;
+}
+
+static void auth_stop(struct role *r)
+{
+	struct auth_role *a = r->state;
+
+	verdict_engine_free(a->verdicts);
+	directory_close(a->directory);
+}
+
+static void auth_status(struct role *r, struct json_writer *w)
+{
+	struct auth_role *a = r->state;
+	struct verdict_stats s;
+
+	verdict_stats(a->verdicts, &s);
+	lock_take(&a->lock);
+	json_write_member_int(w, "logins", (int64_t)a->logins);
+	json_write_member_int(w, "login_failures", (int64_t)a->failures);
+	json_write_member_int(w, "lookups", (int64_t)a->lookups);
+	json_write_member_int(w, "attempts", (int64_t)map_count(a->attempts));
+	lock_drop(&a->lock);
+	json_write_member_int(w, "passwords_waiting", s.waiting);
+	json_write_member_int(w, "passwords_cached", (int64_t)s.cached);
+	json_write_member_int(w, "passwords_hashed", (int64_t)s.hashed);
+	json_write_member_int(w, "passwords_busy", (int64_t)s.busy);
+}
+
+const struct role_form role_form_auth = {
+	.calls = SANDBOX_FILES | SANDBOX_CONNECTED,
+	.create = auth_create,
+	.prepare = auth_prepare,
+	.start = auth_start,
+	.on_master = auth_on_master,
+	.on_message = auth_on_message,
+	.on_lost = auth_on_lost,
+	.configured = auth_configured,
+	.drained = auth_drained,
+	.stop = auth_stop,
+	.status = auth_status,
+};

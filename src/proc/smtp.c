@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * proc/smtp.c: the smtp role, a door. Identity: pabal-smtp. Sandbox: its own journal; no socket() nor
+ * connect(). Descriptors: listeners of smtp, submission, submissions, lmtp. Messages: SASL and
+ * look-ups to auth, texts to sign to keys, journal positions to queue. Threads: net, the journal's
+ * writer, a reader per channel.
+ *
+ * The 250 of a message is the journal's word (journal_done); what queue is told is a position, one
+ * message per burst. Look-ups are cached; auth says when to forget, and a lost channel forgets all.
+ */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "journal/journal.h"
+#include "mail/envelope.h"
+#include "proc/door_int.h"
+#include "queue/record.h"
+#include "smtp/server.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOKUP_WAIT_MS = 5000, CACHE_MAX = 20000, CACHE_LOCAL_S = 60, CACHE_OTHER_S = 2, TICK_MS = 1000 };
+
+struct cached {
+	enum rcpt_verdict verdict;
+	int64_t until_us;
+	size_t n;
+	char canonical[];
+};
+struct smtp_role {
+	struct role *role;
+	struct door_tls tls;
+	struct door_auth auth;
+	struct smtp_server server;
+	struct journal *journal;
+	int journal_fd;
+	_Atomic uint64_t accepted, told, settled_seq;
+	atomic_bool tell_due, settle_due;
+	atomic_int pressure;
+	_Atomic uint64_t messages;
+	struct lock lock;
+	struct map *cache; /* guarded by lock: struct cached by address */
+};
+
+/* ---- look-ups ----------------------------------------------------------------------------------- */
+
+static void forget_all(struct smtp_role *s)
+{
+	struct map_iter it = {0};
+
+	LOCK_SCOPED(&s->lock);
+	while (map_next(s->cache, &it))
+		free(map_remove(s->cache, it.key));
+}
+
+static bool from_cache(struct smtp_role *s, struct str address, struct arena *a, enum rcpt_verdict *out,
+		       struct str *out_canonical)
+{
+	LOCK_SCOPED(&s->lock);
+	const struct cached *c = map_get(s->cache, address);
+
+	if (!c || c->until_us < clock_mono_us())
+		return false;
+	*out = c->verdict;
+	*out_canonical = arena_str(a, (struct str){c->canonical, c->n});
+	return true;
+}
+
+static void into_cache(struct smtp_role *s, struct str address, enum rcpt_verdict v, struct str canonical)
+{
+	struct cached *c = mem_alloc(sizeof(*c) + canonical.n);
+	int64_t life_s = v == RCPT_LOCAL ? CACHE_LOCAL_S : CACHE_OTHER_S;
+
+	*c = (struct cached){.verdict = v, .until_us = clock_mono_us() + life_s * 1000000, .n = canonical.n};
+	if (canonical.n)
+		memcpy(c->canonical, canonical.p, canonical.n);
+	lock_take(&s->lock);
+	bool full = map_count(s->cache) >= CACHE_MAX;
+	lock_drop(&s->lock);
+	if (full)
+		forget_all(s);
+	LOCK_SCOPED(&s->lock);
+	free(map_put(s->cache, address, c));
+}
+
+static bool ask(struct smtp_role *s, const struct message *q, struct arena *a, struct message *r)
+{
+	struct channel *ch = role_channel(s->role, CHANNEL_LOOKUP, ROLE_AUTH, 0);
+	struct err err = {0};
+
+	net_block_begin(s->role->net);
+	bool good = channel_call(ch, q, LOOKUP_WAIT_MS, a, r, &err);
+	net_block_end(s->role->net);
+	if (!good)
+		log_err(LOG_WARN, "smtp.lookup.failed", &err);
+	return good;
+}
+
+static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, struct str *out_canonical)
+{
+	struct smtp_role *s = ctx;
+	struct message q = {.type = MSG_rcpt_lookup, .rcpt_lookup.address = address}, r;
+	enum rcpt_verdict v;
+
+	if (address.n > 320)
+		return RCPT_UNKNOWN;
+	if (from_cache(s, address, a, &v, out_canonical))
+		return v;
+	if (!ask(s, &q, a, &r))
+		return RCPT_TEMP;
+	v = r.rcpt_lookup_result.code <= RCPT_OVER_QUOTA ? (enum rcpt_verdict)r.rcpt_lookup_result.code : RCPT_TEMP;
+	*out_canonical = r.rcpt_lookup_result.canonical;
+	if (v != RCPT_TEMP)
+		into_cache(s, address, v, *out_canonical);
+	return v;
+}
+
+static int sender(void *ctx, struct str account, struct str address)
+{
+	ARENA_SCOPED a = arena_new();
+	struct message q = {.type = MSG_sender_check, .sender_check = {account, address}}, r;
+
+	if (account.n > 320 || address.n > 320)
+		return 0;
+	return ask(ctx, &q, a, &r) ? (int)r.sender_check_result.code : 2;
+}
+
+/* ---- the journal ---------------------------------------------------------------------------------- */
+
+struct side {
+	int fd;
+	char name[JOURNAL_SIDE_NAME];
+};
+struct accepting {
+	struct smtp_role *smtp;
+	struct buf head;
+	struct side *side;
+	void (*done)(void *ctx, const struct err *err);
+	void *ctx;
+};
+
+static void tell_queue(void *ctx)
+{
+	struct smtp_role *s = ctx;
+	struct message m = {.type = MSG_accepted};
+
+	atomic_store(&s->tell_due, false);
+	m.accepted.seq = atomic_load(&s->accepted);
+	/* A queue that is away reads the journal when it is back. */
+	if (channel_post(role_channel(s->role, CHANNEL_ACCEPTED, ROLE_QUEUE, 0), &m))
+		atomic_store(&s->told, m.accepted.seq);
+}
+
+static void tell_soon(struct smtp_role *s)
+{
+	if (!atomic_exchange(&s->tell_due, true))
+		net_run(s->role->net, tell_queue, s);
+}
+
+/* On the journal's writer thread. */
+static void on_durable(void *ctx, uint64_t seq, const struct err *err)
+{
+	struct accepting *w = ctx;
+	struct smtp_role *s = w->smtp;
+
+	if (!err) {
+		atomic_store(&s->accepted, seq); /* calls come in order */
+		atomic_fetch_add(&s->messages, 1);
+		tell_soon(s);
+	}
+	w->done(w->ctx, err);
+	buf_free(&w->head);
+	free(w->side);
+	free(w);
+}
+
+static bool accept_message(void *ctx, const struct envelope *e, struct str content, void *side,
+			   void (*done)(void *done_ctx, const struct err *err), void *done_ctx, struct err *err)
+{
+	struct smtp_role *s = ctx;
+	struct accepting *w = mem_new(struct accepting);
+	uint64_t seq;
+	bool good;
+
+	*w = (struct accepting){.smtp = s, .side = side, .done = done, .ctx = done_ctx};
+	message_record_head(&w->head, e);
+	struct iovec parts[] = {{w->head.p, w->head.n}, {(void *)(uintptr_t)content.p, content.n}};
+	if (w->side) {
+		good = journal_side_finish(s->journal, fd_take(&w->side->fd), err) &&
+		       journal_append_side(s->journal, JOURNAL_MESSAGE, parts, 2, w->side->name, on_durable, w, &seq, err);
+		if (!good)
+			journal_side_discard(s->journal, w->side->name);
+	} else {
+		good = journal_append(s->journal, JOURNAL_MESSAGE, parts, 2, on_durable, w, &seq, err);
+	}
+	if (good)
+		return true;
+	buf_free(&w->head);
+	free(w->side);
+	free(w);
+	return false;
+}
+
+static bool side_begin(void *ctx, void **out, struct err *err)
+{
+	struct smtp_role *s = ctx;
+	struct side *side = mem_new(struct side);
+
+	if (!journal_side_create(s->journal, &side->fd, side->name, err)) {
+		free(side);
+		return false;
+	}
+	*out = side;
+	return true;
+}
+
+static bool side_write(void *ctx, void *side, struct str bytes, struct err *err)
+{
+	(void)ctx;
+	return file_write_all(((struct side *)side)->fd, bytes.p, bytes.n, err);
+}
+
+static void side_discard(void *ctx, void *side)
+{
+	struct smtp_role *s = ctx;
+	struct side *f = side;
+
+	fd_close(&f->fd);
+	journal_side_discard(s->journal, f->name);
+	free(f);
+}
+
+static int pressure(void *ctx)
+{
+	struct smtp_role *s = ctx;
+	int level = atomic_load(&s->pressure);
+	unsigned fill = journal_fill(s->journal);
+
+	if (fill >= 90)
+		return 2;
+	return level == 0 && fill >= 60 ? 1 : level;
+}
+
+/* queue has made all below seq durable elsewhere: segments can be used again. */
+static void settle(void *ctx)
+{
+	struct smtp_role *s = ctx;
+	struct err err = {0};
+
+	atomic_store(&s->settle_due, false);
+	uint64_t seq = atomic_load(&s->settled_seq);
+	if (seq > journal_watermark(s->journal) && !journal_checkpoint(s->journal, seq, STR_NONE, &err))
+		log_err(LOG_ERROR, "smtp.checkpoint.failed", &err);
+}
+
+static void smtp_on_message(void *ctx, struct channel *ch, uint64_t id, struct message *m)
+{
+	struct peer *p = ctx;
+	struct smtp_role *s = p->role->state;
+
+	(void)ch;
+	(void)id;
+	if (m->type == MSG_invalidate) {
+		forget_all(s);
+	} else if (m->type == MSG_pressure) {
+		atomic_store(&s->pressure, m->pressure.level <= 2 ? (int)m->pressure.level : 2);
+	} else if (m->type == MSG_settled) {
+		atomic_store(&s->settled_seq, m->settled.seq);
+		if (!atomic_exchange(&s->settle_due, true))
+			net_run(s->role->net, settle, s);
+	}
+}
+
+static void smtp_on_lost(void *ctx, struct channel *ch)
+{
+	struct peer *p = ctx;
+	struct smtp_role *s = p->role->state;
+
+	(void)ch;
+	if (p->kind == CHANNEL_LOOKUP)
+		forget_all(s);
+	if (p->kind == CHANNEL_ACCEPTED)
+		atomic_store(&s->pressure, 0); /* the journal's fill is the limit meanwhile */
+}
+
+/* A queue that was started again hears the position even if no message comes. */
+static void tick(void *ctx)
+{
+	struct smtp_role *s = ctx;
+
+	if (atomic_load(&s->accepted) > atomic_load(&s->settled_seq))
+		tell_soon(s);
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+static const struct config *config_now(void *ctx)
+{
+	struct smtp_role *s = ctx;
+	return role_config(s->role);
+}
+
+static struct tls_context *tls_now(void *ctx)
+{
+	struct smtp_role *s = ctx;
+	return door_tls(&s->tls);
+}
+
+static void *smtp_create(struct role *r)
+{
+	struct smtp_role *s = mem_new(struct smtp_role);
+
+	s->role = r;
+	s->cache = map_new();
+	lock_init(&s->lock, LOCK_PROC);
+	door_tls_init(&s->tls, r);
+	return s;
+}
+
+static void smtp_on_master(struct role *r, struct message *m)
+{
+	struct smtp_role *s = r->state;
+	(void)door_tls_on_master(&s->tls, m);
+}
+
+static bool open_journal(struct smtp_role *s, struct sandbox *box, struct err *err)
+{
+	struct role *r = s->role;
+	CONFIG_SCOPED c = role_config(r);
+
+	if (!role_open_dir(r, box, role_journal_path(r, ROLE_SMTP, r->index), SANDBOX_WRITE, &s->journal_fd, err))
+		return false;
+	struct journal_options o = {
+		.dirfd = s->journal_fd,
+		.name = r->name,
+		.segment_bytes = config_size(c, SETTING_JOURNAL_SEGMENT_SIZE),
+		.segments_max = (unsigned)config_int(c, SETTING_JOURNAL_SEGMENTS),
+		.reserve_bytes = config_size(c, SETTING_SMTP_RESERVE_DISK),
+	};
+	if (!journal_open(&o, NULL, NULL, &s->journal, err))
+		return false;
+	atomic_store(&s->accepted, journal_committed(s->journal));
+	return true;
+}
+
+static bool smtp_prepare(struct role *r, struct sandbox *box, struct err *err)
+{
+	struct smtp_role *s = r->state;
+
+	return preload(PRELOAD_TLS, err) && door_tls_prepare(&s->tls, err) && open_journal(s, box, err);
+}
+
+static enum smtp_kind kind_of(enum listener_service service)
+{
+	if (service == SERVICE_LMTP)
+		return SMTP_LMTP;
+	return service == SERVICE_SMTP ? SMTP_MX : SMTP_SUBMISSION;
+}
+
+static enum smtp_tls_mode mode_of(enum listener_tls tls)
+{
+	switch (tls) {
+	case LISTENER_TLS_NONE: return SMTP_TLS_NONE;
+	case LISTENER_TLS_MAY: return SMTP_TLS_MAY;
+	case LISTENER_TLS_REQUIRED:
+	case LISTENER_TLS_IMPLICIT: return SMTP_TLS_REQUIRED;
+	}
+	return SMTP_TLS_REQUIRED;
+}
+
+static void fill_listener(void *ctx, const struct listener *l, struct net_listener *n)
+{
+	struct smtp_role *s = ctx;
+	struct arena *a = s->role->arena;
+	CONFIG_SCOPED c = role_config(s->role);
+	struct smtp_listener *p = arena_new_of(a, struct smtp_listener);
+
+	p->kind = kind_of(l->service);
+	p->tls = mode_of(l->tls);
+	p->plaintext_auth_from =
+		door_networks(a, &l->plaintext_auth_from, config_networks(c, SETTING_AUTH_PLAINTEXT_NETWORKS));
+	p->xclient_from = door_networks(a, &l->xclient_from, NULL);
+	n->protocol = &smtp_protocol;
+	n->owner = &s->server;
+	n->listener = p;
+	n->per_source_max = (unsigned)config_int(c, SETTING_SMTP_MAX_CONNECTIONS_PER_SOURCE);
+	n->per_source_rate = (unsigned)config_int(c, SETTING_SMTP_RATE_CONNECTIONS);
+	n->exempt = door_networks(a, config_networks(c, SETTING_MYNETWORKS), NULL);
+	n->busy_text = "421 4.7.0 Too many connections, try again later\r\n";
+}
+
+static bool smtp_start(struct role *r, struct err *err)
+{
+	struct smtp_role *s = r->state;
+
+	s->server = (struct smtp_server){
+		.services = {.ctx = s, .rcpt = rcpt, .sender = sender, .accept = accept_message, .side_begin = side_begin,
+			     .side_write = side_write, .side_discard = side_discard, .pressure = pressure},
+		.config = config_now,
+		.tls = tls_now,
+		.ctx = s,
+	};
+	door_auth_init(&s->auth, r, &s->server.services.auth);
+	net_timer(r->net, TICK_MS, tick, s);
+	return journal_start(s->journal, err) && door_listen(r, &s->tls, fill_listener, s, err);
+}
+
+static void smtp_configured(struct role *r)
+{
+	struct smtp_role *s = r->state;
+
+	door_auth_configured(&s->auth);
+	door_tls_configured(&s->tls);
+	forget_all(s);
+}
+
+static void smtp_stop(struct role *r)
+{
+	struct smtp_role *s = r->state;
+
+	journal_close(s->journal);
+}
+
+static void smtp_status(struct role *r, struct json_writer *w)
+{
+	struct smtp_role *s = r->state;
+
+	json_write_member_int(w, "messages", (int64_t)atomic_load(&s->messages));
+	json_write_member_int(w, "journal_fill_percent", journal_fill(s->journal));
+	json_write_member_int(w, "journal_committed", (int64_t)journal_committed(s->journal));
+	json_write_member_int(w, "journal_watermark", (int64_t)journal_watermark(s->journal));
+	json_write_member_int(w, "pressure", pressure(s));
+}
+
+const struct role_form role_form_smtp = {
+	.calls = SANDBOX_FILES | SANDBOX_CONNECTED,
+	.net = true,
+	.create = smtp_create,
+	.prepare = smtp_prepare,
+	.start = smtp_start,
+	.on_master = smtp_on_master,
+	.on_message = smtp_on_message,
+	.on_lost = smtp_on_lost,
+	.configured = smtp_configured,
+	.stop = smtp_stop,
+	.status = smtp_status,
+};
