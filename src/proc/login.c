@@ -16,8 +16,8 @@
 #include "imap/imap.h"
 #include "pop3/pop3.h"
 #include "proc/door_int.h"
-#include <netinet/in.h>
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -595,14 +595,19 @@ static bool take_signals(struct master *m, struct err *err)
 /* Roles hold a descriptor or two per connection. */
 static void raise_limits(void)
 {
-	struct rlimit limit;
+	struct rlimit now, more;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+	if (getrlimit(RLIMIT_NOFILE, &now) < 0)
 		return;
-	if (limit.rlim_max < DESCRIPTORS_WANTED && geteuid() == 0)
-		limit.rlim_max = DESCRIPTORS_WANTED;
-	limit.rlim_cur = limit.rlim_max > DESCRIPTORS_WANTED ? DESCRIPTORS_WANTED : limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+	more = now;
+	more.rlim_cur = DESCRIPTORS_WANTED;
+	if (more.rlim_max < DESCRIPTORS_WANTED)
+		more.rlim_max = DESCRIPTORS_WANTED;
+	if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+		return;
+	more.rlim_max = now.rlim_max; /* not ours to raise */
+	more.rlim_cur = now.rlim_max < DESCRIPTORS_WANTED ? now.rlim_max : DESCRIPTORS_WANTED;
+	if (setrlimit(RLIMIT_NOFILE, &more) < 0)
 		log_event(LOG_WARN, "master.limits", K_INT(errno, errno));
 }
 

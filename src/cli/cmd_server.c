@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/* pabal serve, role, status, reload, stop, log tail: the server as a whole. */
+#include "cli/cli.h"
+#include "cli/cli_int.h"
+#include "cli/table.h"
+#include "config/config.h"
+#include "json/json.h"
+#include "proc/proc.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { REPLY_MAX = 4 << 20 };
+
+int cmd_server_run(struct cli *cli)
+{
+	struct serve_options o = {.config_path = cli->config_path};
+
+	return proc_serve(&o);
+}
+
+int cmd_role(struct cli *cli)
+{
+	uint64_t index;
+
+	if (cli->nargs != 2 || !str_u64(cli_arg(cli, 1), 1000, &index))
+		return CLI_USAGE;
+	return role_main(cli_arg(cli, 0), (unsigned)index);
+}
+
+/* One request to the master; 0, or the exit code after a message. */
+static int ask(struct cli *cli, char request, struct json_doc **out)
+{
+	BUF_SCOPED reply = {0};
+	struct err err = {0};
+	int code = cli_config(cli);
+
+	if (code)
+		return code;
+	if (!proc_ask_master(config_path(cli->config, SETTING_RUN_DIR), request, &reply, &err)) {
+		if (err.kind != ERR_NOT_FOUND)
+			return cli_fail_err(cli, &err);
+		return cli_fail(cli, CLI_UNAVAILABLE, "%s", cli_text(cli, "the server does not run", "서버가 실행 중이 아닙니다"));
+	}
+	if (!json_doc_parse(str_trim(buf_str(&reply)), REPLY_MAX, out, &err))
+		return cli_fail_err(cli, &err);
+	return CLI_OK;
+}
+
+/* ---- status -------------------------------------------------------------------------------------- */
+
+static int64_t number(const struct json_value *v, const char *name)
+{
+	return json_value_int_or(json_value_member(v, name), 0);
+}
+
+static struct str text(const struct json_value *v, const char *name)
+{
+	return json_value_str_or(json_value_member(v, name), STR_NONE);
+}
+
+static struct str duration(struct cli *cli, int64_t s)
+{
+	if (s < 60)
+		return arena_fmt(cli->arena, "%llds", (long long)s);
+	if (s < 3600)
+		return arena_fmt(cli->arena, "%lldm %llds", (long long)s / 60, (long long)s % 60);
+	if (s < 86400)
+		return arena_fmt(cli->arena, "%lldh %lldm", (long long)s / 3600, (long long)s / 60 % 60);
+	return arena_fmt(cli->arena, "%lldd %lldh", (long long)s / 86400, (long long)s / 3600 % 24);
+}
+
+static void print_roles(struct cli *cli, const struct json_value *root)
+{
+	const struct json_value *roles = json_value_member(root, "roles");
+	struct table *t = table_new(cli->arena,
+				    cli_text(cli, "ROLE|>PID|STATE|UPTIME|>RESTARTS|>CONNECTIONS|>MEMORY|USER|SANDBOX",
+					     "역할|>PID|상태|가동 시간|>재시작|>연결|>메모리|사용자|샌드박스"));
+	int64_t memory = 0;
+
+	for (size_t i = 0; i < json_value_count(roles); i++) {
+		const struct json_value *r = json_value_item(roles, i), *d = json_value_member(r, "detail");
+		memory += number(d, "pss_kib");
+		table_cell(t, text(r, "name"));
+		table_cell_fmt(t, "%lld", (long long)number(r, "pid"));
+		table_cell(t, text(r, "state"));
+		table_cell(t, duration(cli, number(r, "uptime_s")));
+		table_cell_fmt(t, "%lld", (long long)number(r, "restarts"));
+		table_cell_fmt(t, "%lld", (long long)number(d, "connections"));
+		table_cell_fmt(t, "%.1f MB", (double)number(d, "pss_kib") / 1024);
+		table_cell(t, text(r, "user"));
+		table_cell(t, text(r, "sandbox"));
+	}
+	table_print(t, &cli->out);
+	cli_print(cli, "%s %.1f MB\n", cli_text(cli, "Memory of the roles (PSS):", "역할들의 메모리(PSS):"), (double)memory / 1024);
+}
+
+static void print_journals(struct cli *cli, const struct json_value *root)
+{
+	const struct json_value *roles = json_value_member(root, "roles");
+	struct table *t = table_new(cli->arena, cli_text(cli, "JOURNAL|>COMMITTED|>SETTLED BELOW|>FULL",
+							 "저널|>기록|>확정|>사용률"));
+
+	for (size_t i = 0; i < json_value_count(roles); i++) {
+		const struct json_value *r = json_value_item(roles, i), *d = json_value_member(r, "detail");
+		if (json_value_type(json_value_member(d, "journal_committed")) != JSON_TYPE_INT)
+			continue;
+		table_cell(t, text(r, "name"));
+		table_cell_fmt(t, "%lld", (long long)number(d, "journal_committed"));
+		table_cell_fmt(t, "%lld", (long long)number(d, "journal_watermark"));
+		table_cell_fmt(t, "%lld %%", (long long)number(d, "journal_fill_percent"));
+	}
+	cli_print(cli, "\n");
+	table_print(t, &cli->out);
+}
+
+static void print_notes(struct cli *cli, const struct json_value *root)
+{
+	if (!json_value_bool_or(json_value_member(root, "separate_users"), true))
+		cli_print(cli, "%s\n", cli_text(cli, "Note: all roles run as one user (see process.user_* settings).",
+						"참고: 모든 역할이 한 사용자로 실행됩니다(process.user_* 설정 참고)."));
+	if (!json_value_bool_or(json_value_member(root, "certificate"), true))
+		cli_print(cli, "%s\n", cli_text(cli, "Note: there is no certificate, so no TLS (see tls.certificate_files).",
+						"참고: 인증서가 없어 TLS를 쓸 수 없습니다(tls.certificate_files 참고)."));
+}
+
+int cmd_server_status(struct cli *cli)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	int code = ask(cli, 's', &doc);
+
+	if (code)
+		return code;
+	const struct json_value *root = json_doc_root(doc);
+	if (cli->json) {
+		json_value_print(root, &cli->out);
+		return CLI_OK;
+	}
+	cli_print(cli, "pabal %.*s, pid %lld, %s %.*s, %.*s\n\n", STR_ARG(text(root, "state")), (long long)number(root, "pid"),
+		  cli_text(cli, "up", "가동"), STR_ARG(duration(cli, number(root, "uptime_s"))), STR_ARG(text(root, "config")));
+	print_roles(cli, root);
+	print_journals(cli, root);
+	print_notes(cli, root);
+	return CLI_OK;
+}
+
+/* ---- reload, stop ---------------------------------------------------------------------------------- */
+
+int cmd_server_reload(struct cli *cli)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	/* The file may be wrong, and that is for the server to say: only run_dir is needed from it. */
+	int code = ask(cli, 'r', &doc);
+
+	if (code)
+		return code;
+	const struct json_value *root = json_doc_root(doc);
+	struct str problems = text(root, "problems");
+	cli_flush(cli);
+	fprintf(stderr, "%.*s", STR_ARG(problems));
+	if (json_value_bool_or(json_value_member(root, "ok"), false)) {
+		cli_print(cli, "%s\n", cli_text(cli, "Reloaded.", "다시 읽었습니다."));
+		return CLI_OK;
+	}
+	return cli_fail(cli, CLI_CONFIG, "%s", cli_text(cli, "refused; the old configuration stays",
+							"거절되었습니다. 이전 설정을 그대로 씁니다"));
+}
+
+int cmd_server_stop(struct cli *cli)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	int code = ask(cli, 'q', &doc);
+
+	if (code == CLI_OK)
+		cli_print(cli, "%s\n", cli_text(cli, "Stopped.", "정지했습니다."));
+	return code;
+}
+
+/* ---- log tail --------------------------------------------------------------------------------------- */
+
+/* Where the last n lines begin. */
+static off_t tail_start(int fd, uint64_t lines)
+{
+	off_t at = lseek(fd, 0, SEEK_END);
+	char c;
+
+	for (off_t i = at - 1; i > 0 && lines; i--)
+		if (pread(fd, &c, 1, i - 1) == 1 && c == '\n' && --lines == 0)
+			return i;
+	return 0;
+}
+
+static bool copy_rest(struct cli *cli, int fd)
+{
+	char chunk[65536];
+	ssize_t n;
+
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
+		buf_add_bytes(&cli->out, chunk, (size_t)n);
+		cli_flush(cli);
+	}
+	return n == 0;
+}
+
+/* Follows the name: after rotation the new file is read from its beginning. */
+static int follow(struct cli *cli, const char *path, int fd)
+{
+	enum { LOOK_MS = 500 };
+
+	for (;;) {
+		struct stat open_file, named;
+		if (!copy_rest(cli, fd))
+			return cli_fail(cli, CLI_IO, "%s: %s", path, strerror(errno));
+		poll(NULL, 0, LOOK_MS);
+		if (stat(path, &named) < 0 || fstat(fd, &open_file) < 0 || named.st_ino == open_file.st_ino)
+			continue;
+		int fresh = open(path, O_RDONLY | O_CLOEXEC);
+		if (fresh < 0)
+			continue;
+		(void)copy_rest(cli, fd);
+		close(fd);
+		fd = fresh;
+	}
+}
+
+int cmd_log_tail(struct cli *cli)
+{
+	uint64_t lines = 20;
+	int code = cli_config(cli);
+
+	if (code)
+		return code;
+	const char *path = config_path(cli->config, SETTING_LOG_PATH);
+	if (cli_has(cli, "--lines") && !str_u64(cli_option(cli, "--lines"), 1000000, &lines))
+		return cli_usage(cli, "%s", cli_text(cli, "--lines needs a number", "--lines는 수여야 합니다"));
+	if (!path[0])
+		return cli_fail(cli, CLI_CONFIG, "%s", cli_text(cli, "the log goes to standard error (log.path is not set)",
+								"로그가 표준 오류로 나갑니다(log.path가 없음)"));
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return cli_fail(cli, errno == EACCES ? CLI_DENIED : CLI_IO, "%s: %s", path, strerror(errno));
+	if (lseek(fd, tail_start(fd, lines), SEEK_SET) < 0)
+		return cli_fail(cli, CLI_IO, "%s: %s", path, strerror(errno));
+	if (cli_has(cli, "--follow"))
+		return follow(cli, path, fd);
+	code = copy_rest(cli, fd) ? CLI_OK : CLI_IO;
+	close(fd);
+	return code;
+}

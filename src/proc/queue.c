@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * proc/queue.c: the queue role. Identity: vmail. Sandbox: mail store, spool, its journal; the journals
+ * of smtp to read; no socket() nor connect(). Descriptors: control socket. Messages: positions from
+ * smtp, look-ups to auth, notices and settle requests among those who write mail. Threads: those of
+ * queue/, a few workers, readers, control.
+ */
+#include "queue/queue.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scan.h"
+#include "net/net.h"
+#include "proc/settle_int.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LOOKUP_WAIT_MS = 10000, TICK_MS = 1000 };
+
+struct queue_role {
+	struct role *role;
+	struct queue *queue;
+	struct store *store;
+	int mail_fd, spool_fd, journal_fd;
+	struct settle_table settle;
+	atomic_bool stopped;
+};
+
+/* ---- what auth knows ------------------------------------------------------------------------------ */
+
+static bool ask(struct queue_role *q, const struct message *m, struct arena *a, struct message *r, struct err *err)
+{
+	return channel_call(role_channel(q->role, CHANNEL_LOOKUP, ROLE_AUTH, 0), m, LOOKUP_WAIT_MS, a, r, err);
+}
+
+static enum destination_kind kind_of(char letter)
+{
+	switch (letter) {
+	case 'L': return DESTINATION_LOCAL;
+	case 'R': return DESTINATION_REMOTE;
+	case 'D': return DESTINATION_DISABLED;
+	}
+	return DESTINATION_UNKNOWN;
+}
+
+static bool read_list(struct str list, struct arena *a, struct destination **out, size_t *out_n)
+{
+	struct scan s = scan_of(list);
+	struct destination *v = NULL;
+	size_t n = 0, cap = 0;
+	struct str item;
+
+	while (!scan_end(&s)) {
+		if (!scan_le_str(&s, 1024, &item) || item.n == 0)
+			return false;
+		v = arena_grow(a, v, n + 1, &cap, sizeof(*v));
+		v[n++] = (struct destination){kind_of(item.p[0]), str_from(item, 1)};
+	}
+	*out = v;
+	*out_n = n;
+	return true;
+}
+
+static bool resolve(void *ctx, struct str address, struct arena *a, struct destination **out, size_t *out_n,
+		    struct err *err)
+{
+	struct message m = {.type = MSG_resolve, .resolve.address = address}, r;
+
+	if (address.n > 320)
+		return err_set(err, ERR_SYNTAX, "address too long");
+	if (!ask(ctx, &m, a, &r, err))
+		return false;
+	if (r.resolve_result.code == 3)
+		return err_set(err, ERR_TEMP, "recipient could not be looked up");
+	if (r.resolve_result.code == 0 || r.resolve_result.list.n == 0) { /* not even an address */
+		*out = arena_new_of(a, struct destination);
+		**out = (struct destination){DESTINATION_UNKNOWN, arena_str(a, address)};
+		*out_n = 1;
+		return true;
+	}
+	return read_list(r.resolve_result.list, a, out, out_n) || err_set(err, ERR_CORRUPT, "bad list of recipients");
+}
+
+static bool account(void *ctx, struct str address, struct arena *a, struct account_facts *out, bool *out_found,
+		    struct err *err)
+{
+	struct message m = {.type = MSG_account_facts, .account_facts.account = address}, r;
+
+	if (address.n > 320) {
+		*out_found = false;
+		return true;
+	}
+	if (!ask(ctx, &m, a, &r, err))
+		return false;
+	const struct msg_account_facts_result *f = &r.account_facts_result;
+	if (f->code == 3)
+		return err_set(err, ERR_TEMP, "account could not be looked up");
+	*out_found = f->code == 1 && f->enabled;
+	if (*out_found)
+		*out = (struct account_facts){f->account_id, f->account, f->language, f->quota_bytes, f->quota_messages};
+	return true;
+}
+
+/* ---- smtp ----------------------------------------------------------------------------------------- */
+
+/* "smtp-1" */
+static struct channel *channel_of(struct queue_role *q, struct str source)
+{
+	uint64_t index;
+
+	if (!str_starts(source, STR("smtp-")) || !str_u64(str_from(source, 5), 1000, &index))
+		return NULL;
+	return role_channel(q->role, CHANNEL_ACCEPTED, ROLE_SMTP, (unsigned)index);
+}
+
+static void settled(void *ctx, struct str source, uint64_t seq)
+{
+	struct channel *ch = channel_of(ctx, source);
+	struct message m = {.type = MSG_settled, .settled.seq = seq};
+
+	if (ch)
+		(void)channel_post(ch, &m); /* a smtp that is away hears the next one */
+}
+
+static void pressure(void *ctx, int level)
+{
+	struct queue_role *q = ctx;
+	struct message m = {.type = MSG_pressure, .pressure.level = (uint32_t)level};
+
+	for (struct peer *p = q->role->peers; p < q->role->peers + q->role->peers_n; p++)
+		if (p->kind == CHANNEL_ACCEPTED)
+			(void)channel_post(p->ch, &m);
+}
+
+/* ---- the store's services -------------------------------------------------------------------------- */
+
+static bool settle(void *ctx, struct str journal, uint64_t seq, struct err *err)
+{
+	struct queue_role *q = ctx;
+	bool own = str_eq(journal, str_of(q->role->name));
+
+	if ((own || journal.n == 0) && !queue_settle(q->queue, err))
+		return false;
+	return own || settle_ask(&q->settle, journal, seq, err);
+}
+
+static uint64_t watermark(void *ctx, struct str journal)
+{
+	struct queue_role *q = ctx;
+
+	if (str_eq(journal, str_of(q->role->name)))
+		return journal_watermark(queue_journal(q->queue));
+	return settle_watermark(&q->settle, journal);
+}
+
+static void changed(void *ctx, struct str account_name, struct str mailbox)
+{
+	struct queue_role *q = ctx;
+	settle_notice(q->role, account_name, mailbox);
+}
+
+static bool store_open(void *ctx, struct journal *j, struct store **out, struct err *err)
+{
+	struct queue_role *q = ctx;
+	struct arena *a = q->role->arena;
+	CONFIG_SCOPED c = role_config(q->role);
+	struct store_options o = {
+		.root_fd = q->mail_fd,
+		.root_path = arena_cstr(a, str_of(config_path(c, SETTING_MAIL_DIR))),
+		.template = arena_cstr(a, arena_cat(a, config_str(c, SETTING_MAIL_HOME), STR("/Maildir"))),
+		.journal = j,
+		.journal_name = q->role->name,
+		.settle = settle,
+		.watermark = watermark,
+		.changed = changed,
+		.ctx = q,
+		.handles_max = (unsigned)config_int(c, SETTING_STORE_INDEX_HANDLES),
+		.cold = q->role->cold,
+	};
+
+	if (!store_new(&o, &q->store, err))
+		return false;
+	*out = q->store;
+	return true;
+}
+
+/* ---- messages --------------------------------------------------------------------------------------- */
+
+struct settle_request {
+	struct queue_role *queue;
+	struct channel *ch;
+	uint64_t id;
+};
+
+static void answer_settle(void *ctx)
+{
+	struct settle_request *s = ctx;
+	struct message r = {.type = MSG_settle_done};
+	struct err err = {0};
+
+	if (!queue_settle(s->queue->queue, &err)) {
+		log_err(LOG_ERROR, "queue.settle.failed", &err);
+		r.settle_done.code = 1;
+	}
+	r.settle_done.watermark = journal_watermark(queue_journal(s->queue->queue));
+	(void)channel_reply(s->ch, s->id, &r);
+	free(s);
+}
+
+static void queue_on_message(void *ctx, struct channel *ch, uint64_t id, struct message *m)
+{
+	struct peer *p = ctx;
+	struct queue_role *q = p->role->state;
+	char name[32];
+
+	if (m->type == MSG_accepted) {
+		snprintf(name, sizeof(name), "smtp-%u", p->index);
+		queue_accepted(q->queue, str_of(name), m->accepted.seq);
+	} else if (m->type == MSG_watermark) {
+		settle_note(&q->settle, p->other, p->index, m->watermark.seq);
+	} else if (m->type == MSG_settle) {
+		struct settle_request *s = mem_new(struct settle_request);
+		*s = (struct settle_request){q, ch, id};
+		net_run(q->role->net, answer_settle, s);
+	}
+}
+
+static void queue_on_master(struct role *r, struct message *m)
+{
+	(void)r;
+	if (m->type == MSG_role_suspect && m->role_suspect.qid.n)
+		log_event(LOG_WARN, "queue.suspect", K_STR(qid, m->role_suspect.qid), K_INT(count, m->role_suspect.crashes));
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+static void *queue_create(struct role *r)
+{
+	struct queue_role *q = mem_new(struct queue_role);
+
+	q->role = r;
+	settle_init(&q->settle, r);
+	return q;
+}
+
+/* The journals of all smtp processes, also of those that ran before and run no more. */
+static bool add_sources(struct queue_role *q, struct sandbox *s, const struct config *c, struct err *err)
+{
+	const char *parent = config_path(c, SETTING_JOURNAL_DIR);
+	DIR *d = opendir(parent);
+	struct dirent *e;
+	bool good = d || err_sys(err, "open %s", parent);
+
+	while (good && d && (e = readdir(d))) {
+		uint64_t index;
+		int fd;
+		if (!str_starts(str_of(e->d_name), STR("smtp-")) ||
+		    !str_u64(str_from(str_of(e->d_name), 5), 1000, &index))
+			continue;
+		const char *path = role_journal_path(q->role, ROLE_SMTP, (unsigned)index);
+		good = role_open_dir(q->role, s, path, SANDBOX_READ, &fd, err) &&
+		       queue_source_add(q->queue, arena_cstr(q->role->arena, str_of(e->d_name)), fd, err);
+	}
+	if (d)
+		closedir(d);
+	return good;
+}
+
+static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
+{
+	struct queue_role *q = r->state;
+	CONFIG_SCOPED c = role_config(r);
+	struct arena *a = r->arena;
+
+	if (!preload(PRELOAD_CHARSETS | PRELOAD_SQLITE, err) ||
+	    !role_open_dir(r, s, config_path(c, SETTING_MAIL_DIR), SANDBOX_WRITE, &q->mail_fd, err) ||
+	    !role_open_dir(r, s, config_path(c, SETTING_SPOOL_DIR), SANDBOX_WRITE, &q->spool_fd, err) ||
+	    !role_open_dir(r, s, role_journal_path(r, ROLE_QUEUE, 0), SANDBOX_WRITE, &q->journal_fd, err))
+		return false;
+	struct queue_options o = {
+		.journal = {
+			.dirfd = q->journal_fd,
+			.name = r->name,
+			.segment_bytes = config_size(c, SETTING_JOURNAL_SEGMENT_SIZE),
+			.segments_max = (unsigned)config_int(c, SETTING_JOURNAL_SEGMENTS),
+		},
+		.store_open = store_open,
+		.spool_fd = q->spool_fd,
+		.services = {q, resolve, account, settled, pressure},
+		.hostname = arena_str(a, config_str(c, SETTING_HOSTNAME)),
+		.postmaster = arena_fmt(a, "postmaster@%.*s", STR_ARG(config_str(c, SETTING_MYDOMAIN))),
+		.over_quota_temp = config_enum(c, SETTING_STORE_OVER_QUOTA) == CONFIG_OVER_QUOTA_TEMP,
+		.expire_s = config_duration_ms(c, SETTING_QUEUE_BOUNCE_AFTER) / 1000,
+		.retry_s = config_duration_ms(c, SETTING_QUEUE_RETRY_MIN) / 1000,
+		.cold = r->cold,
+	};
+	return queue_open(&o, &q->queue, err) && add_sources(q, s, c, err) && queue_recover(q->queue, err);
+}
+
+static void tick(void *ctx)
+{
+	struct queue_role *q = ctx;
+
+	queue_tick(q->queue);
+	settle_announce(&q->settle, journal_watermark(queue_journal(q->queue)));
+}
+
+static void on_control(void *ctx, struct str request, struct buf *reply)
+{
+	struct queue_role *q = ctx;
+	queue_control(q->queue, request, reply);
+}
+
+static bool queue_role_start(struct role *r, struct err *err)
+{
+	struct queue_role *q = r->state;
+	struct control control = {.fn = on_control, .ctx = q};
+
+	if (!queue_start(q->queue, err))
+		return false;
+	net_timer(r->net, TICK_MS, tick, q);
+	return control_listen(r, &control, err);
+}
+
+static bool queue_drained(struct role *r)
+{
+	(void)r; /* queue_stop finishes what is being placed */
+	return true;
+}
+
+static void queue_role_stop(struct role *r)
+{
+	struct queue_role *q = r->state;
+
+	queue_stop(q->queue);
+}
+
+static void queue_status(struct role *r, struct json_writer *w)
+{
+	struct queue_role *q = r->state;
+	struct journal *j = queue_journal(q->queue);
+	struct queue_counts n;
+
+	queue_counts(q->queue, &n);
+	json_write_member_int(w, "waiting", (int64_t)n.waiting);
+	json_write_member_int(w, "waiting_bytes", (int64_t)n.waiting_bytes);
+	json_write_member_int(w, "deferred", (int64_t)n.deferred);
+	json_write_member_int(w, "planned", (int64_t)n.planned);
+	json_write_member_int(w, "placed", (int64_t)n.placed);
+	json_write_member_int(w, "bounced", (int64_t)n.bounced);
+	json_write_member_int(w, "failed", (int64_t)n.failed);
+	json_write_member_int(w, "journal_fill_percent", journal_fill(j));
+	json_write_member_int(w, "journal_committed", (int64_t)journal_committed(j));
+	json_write_member_int(w, "journal_watermark", (int64_t)journal_watermark(j));
+}
+
+const struct role_form role_form_queue = {
+	.calls = SANDBOX_FILES | SANDBOX_WATCH,
+	.net = true,
+	.create = queue_create,
+	.prepare = queue_prepare,
+	.start = queue_role_start,
+	.on_master = queue_on_master,
+	.on_message = queue_on_message,
+	.drained = queue_drained,
+	.stop = queue_role_stop,
+	.status = queue_status,
+};
