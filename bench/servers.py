@@ -118,11 +118,14 @@ class PostfixDovecot(Server):
         self.run_dir = pathlib.Path(run_dir)  # short: for Unix sockets
         self.config = self.dir / 'postfix'
         self.mail = self.dir / 'mail'
+        self.users = self.dir / 'users'
         self.dir.mkdir(mode=0o755)
         self.mail.mkdir(mode=0o755)
         os.chown(self.mail, VMAIL, VMAIL)
         self._certificate()
-        self._dovecot(passwords)
+        self._users(passwords)
+        self._dovecot()
+        self.idle_mode(None)
         self._postfix(passwords)
 
     def versions(self):
@@ -143,12 +146,8 @@ class PostfixDovecot(Server):
              '-keyout', self.dir / 'key.pem', '-out', self.dir / 'cert.pem', '-days', '30',
              '-subj', f'/CN=mail.{DOMAIN}'])
 
-    def _dovecot(self, passwords):
+    def _dovecot(self):
         conf = self.dir / 'dovecot.conf'
-        users = self.dir / 'users'
-        users.write_text(''.join(f'{address}:{hashed}\n' for address, hashed in passwords.items()))
-        shutil.chown(users, 'root', 'dovecot')
-        users.chmod(0o640)
         base = self.run_dir / 'dovecot'
         state = self.run_dir / 'dovecot-state'
         state.mkdir(mode=0o755)
@@ -164,15 +163,11 @@ class PostfixDovecot(Server):
             ssl_cert = <{self.dir}/cert.pem
             ssl_key = <{self.dir}/key.pem
             auth_mechanisms = plain login
-            mail_location = maildir:{self.mail}/%d/%n/Maildir
+            mail_location = maildir:~/Maildir
             first_valid_uid = 1
             passdb {{
               driver = passwd-file
-              args = scheme=SHA512-CRYPT username_format=%u {users}
-            }}
-            userdb {{
-              driver = static
-              args = uid={VMAIL} gid={VMAIL} home={self.mail}/%d/%n
+              args = scheme=SHA512-CRYPT username_format=%u {self.users}
             }}
             namespace inbox {{
               inbox = yes
@@ -229,23 +224,61 @@ class PostfixDovecot(Server):
                 group = postfix
               }}
             }}
-            !include_try {self.dir}/more*.conf
+            !include {self.dir}/mode.conf
             '''
         conf.write_text(textwrap.dedent(text))
 
-    def hibernating(self, on):
-        """Dovecot as its documentation tunes it for very many idle connections."""
-        more = self.dir / 'more.conf'
-        if on:
-            more.write_text('imap_hibernate_timeout = 1s\n'
-                            'service imap-hibernate {\n  process_limit = 1\n  unix_listener imap-hibernate {\n'
-                            '    mode = 0660\n    group = $default_internal_group\n  }\n}\n'
-                            'service imap {\n  extra_groups = $default_internal_group\n'
-                            '  unix_listener imap-master {\n    user = dovecot\n  }\n}\n'
-                            'service imap-login {\n  service_count = 0\n  process_min_avail = 2\n'
-                            '  process_limit = 2\n}\n')
+    IDLE_MODES = {
+        # a login process for each TLS connection, which stays, and an imap process
+        'default': '',
+        # login processes shared, as its documentation advises for busy servers
+        'shared': '''
+            service imap-login {
+              service_count = 0
+              process_min_avail = 2
+              process_limit = 2
+            }
+            ''',
+        # and connections in IDLE handed to one process
+        'hibernate': '''
+            imap_hibernate_timeout = 1s
+            service imap-hibernate {
+              unix_listener imap-hibernate {
+                mode = 0660
+                group = $default_internal_group
+              }
+            }
+            service imap {
+              extra_groups = $default_internal_group
+              unix_listener imap-master {
+                user = $default_internal_user
+              }
+            }
+            ''',
+    }
+
+    def idle_mode(self, name):
+        """Settings for the next start; hibernate comes with shared. For idle connections each account
+        has a user id of its own, as the kernel allows 128 inotify instances to one by default, and
+        Dovecot lets nobody hibernate without."""
+        names = {'shared': ['shared'], 'hibernate': ['shared', 'hibernate']}.get(name, [])
+        if name is None:
+            userdb = f'driver = static\n  args = uid={VMAIL} gid={VMAIL} home={self.mail}/%d/%n'
         else:
-            more.unlink(missing_ok=True)
+            userdb = f'driver = passwd-file\n  args = username_format=%u {self.users}'
+        (self.dir / 'mode.conf').write_text(f'userdb {{\n  {userdb}\n}}\n'
+                                            + ''.join(textwrap.dedent(self.IDLE_MODES[n]) for n in names))
+
+    def _users(self, passwords):
+        self.users.touch(mode=0o640)
+        shutil.chown(self.users, 'root', 'dovecot')
+        lines = []
+        for i, (address, hashed) in enumerate(passwords.items(), VMAIL + 1):
+            home = self.dir / 'idle' / address
+            home.mkdir(mode=0o700, parents=True)
+            os.chown(home, i, i)
+            lines.append(f'{address}:{hashed}:{i}:{i}::{home}\n')
+        self.users.write_text(''.join(lines))
 
     def _postfix(self, passwords):
         self.config.mkdir(mode=0o755)
@@ -333,6 +366,7 @@ class PostfixDovecot(Server):
 class Pabal(Server):
     """build/pabal as quickstart sets it up, with the accounts and the certificate kind of the other."""
     name = 'pabal'
+    IDLE_MODES = {'default': ''}
 
     def __init__(self, directory, base, passwords):
         super().__init__(directory, base)
@@ -348,6 +382,9 @@ class Pabal(Server):
 
     def maildir(self, address):
         raise NotImplementedError
+
+    def idle_mode(self, name):
+        pass
 
     def launch(self):
         self.children = [procs.start([self.program, 'serve', '--config', self.config], self.dir / 'start.log')]

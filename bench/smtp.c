@@ -150,9 +150,10 @@ int run_deliver(char **a)
 	double start, cpu;
 	pthread_t thread;
 	smtp_run_init(&r, a);
+	unsigned readers = strcmp(a[8], "-") ? r.accounts : 0;
 	struct peer *peers = calloc(r.accounts, sizeof *peers);
 	unsigned *wanted = calloc(r.accounts, sizeof *wanted), asked = 0;
-	for (unsigned k = 0; k < r.accounts; k++) {
+	for (unsigned k = 0; k < readers; k++) {
 		char user[128];
 		snprintf(user, sizeof user, "u%u@%s", k, r.domain);
 		peer_open(&peers[k], r.host, a[8], true, IDLE_BYTES);
@@ -161,7 +162,7 @@ int run_deliver(char **a)
 			    (k < r.messages % r.accounts);
 	}
 	double accepted = smtp_run_load(&r, &start, &cpu, &thread);
-	for (unsigned k = 0; k < r.accounts; k++) {
+	for (unsigned k = 0; k < readers; k++) {
 		unsigned has;
 		for (double since = now(); (has = imap_messages(&peers[k])) < wanted[k];
 		     sleep_ms(POLL_MS))
@@ -173,10 +174,10 @@ int run_deliver(char **a)
 	double visible = now() - start;
 	printf("{\"messages\": %u, \"accepted_seconds\": %.6f, \"visible_seconds\": %.6f, \"polls\": %u, "
 	       "\"load_cpu\": %.3f}\n",
-	       r.messages, accepted, visible, asked + r.accounts, own_cpu() - cpu);
+	       r.messages, accepted, visible, asked + readers, own_cpu() - cpu);
 	wait_for_end();
 	pthread_join(thread, NULL);
-	for (unsigned k = 0; k < r.accounts; k++)
+	for (unsigned k = 0; k < readers; k++)
 		peer_close(&peers[k]);
 	free(peers);
 	free(wanted);
