@@ -20,17 +20,28 @@ struct net_networks;
 enum smtp_kind { SMTP_MX, SMTP_SUBMISSION, SMTP_LMTP };
 enum smtp_tls_mode { SMTP_TLS_NONE, SMTP_TLS_MAY, SMTP_TLS_REQUIRED };
 
-enum rcpt_verdict { RCPT_UNKNOWN, RCPT_LOCAL, RCPT_REMOTE, RCPT_TEMP, RCPT_DISABLED, RCPT_OVER_QUOTA };
+enum rcpt_verdict {
+	RCPT_UNKNOWN, /* our domain, no such recipient */
+	RCPT_LOCAL,
+	RCPT_REMOTE,  /* not our domain: relaying, for those who may */
+	RCPT_TEMP,
+	RCPT_DISABLED,
+	RCPT_OVER_QUOTA,
+	RCPT_FORWARD, /* our domain, but an alias leads only elsewhere: no relaying, whoever asks */
+};
 
 struct smtp_services {
 	void *ctx;
-	/* May block for a short time (auth process, cached). canonical lives in the arena. */
+	/* May block for a short time (auth process, cached). address: "local@domain", the local-part quoted
+	 * where needed, or a local-part alone ("postmaster"). canonical lives in the arena; empty: as asked. */
 	enum rcpt_verdict (*rcpt)(void *ctx, struct str address, struct arena *a, struct str *out_canonical);
 	/* R79: may this account use this address in MAIL and From? 0 no, 1 yes, 2 temporary */
 	int (*sender)(void *ctx, struct str account, struct str address);
 	struct auth_client auth;
-	/* Takes the message: content is header fields added here + what the client sent. Content beyond
-	 * 64 KiB is in a side file (content_begin/_write). done: err NULL = durable, queued. */
+	/* Takes the message: header fields added here and what the client sent, in content followed by what
+	 * was written to the side file (side not NULL: it is taken, whatever the outcome). Envelope and
+	 * content live until done. done, on any thread, exactly once unless accept answered false:
+	 * err NULL = durable, queued. */
 	bool (*accept)(void *ctx, const struct envelope *e, struct str content, void *side,
 		       void (*done)(void *done_ctx, const struct err *err), void *done_ctx, struct err *err);
 	bool (*side_begin)(void *ctx, void **out_side, struct err *err);
@@ -41,14 +52,21 @@ struct smtp_services {
 };
 
 struct smtp_listener { /* conn_facts()->listener */
+	uint32_t index; /* in the configuration; goes into the envelope */
 	enum smtp_kind kind;
 	enum smtp_tls_mode tls;
 	struct net_networks plaintext_auth_from, xclient_from;
 };
+/* What sessions share: rates per source and account, memory of bodies. One per process. */
+struct smtp_limits;
+struct smtp_limits *smtp_limits_new(void);
+void smtp_limits_free(struct smtp_limits *l); /* accepts NULL */
+
 struct smtp_server { /* conn_owner() */
 	struct smtp_services services;
+	struct smtp_limits *limits;
 	const struct config *(*config)(void *ctx); /* current snapshot, counted */
-	struct tls_context *(*tls)(void *ctx);
+	struct tls_context *(*tls)(void *ctx); /* NULL: no certificate; not counted, valid for a while */
 	void *ctx;
 };
 extern const struct protocol smtp_protocol;

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * What is looked at in a message's header, taken out and added, once, when the header is whole:
+ * hops and Delivered-To (loops), Return-Path (RFC 5321 4.4: the final server's to write), From and
+ * Sender of a login (R79), missing fields of submitted mail (RFC 6409 8), a blank line before a
+ * body that came without any header (R92), and Received on top of it.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "mail/header.h"
+#include "mail/trace.h"
+#include "mime/address_list.h"
+#include "smtp/server/server_int.h"
+#include <string.h>
+
+struct seen {
+	unsigned hops, from, sender, date, message_id;
+	bool delivered_to, report;
+	struct str from_body, sender_body;
+};
+
+/* Submitted by its author's program, or by a host of ours: what is missing is added. */
+static bool originates(const struct smtp_session *s)
+{
+	return smtp_is(s, SMTP_SUBMISSION) || (smtp_is(s, SMTP_MX) && s->trusted);
+}
+
+static bool name_is(const struct header_field *f, const char *name)
+{
+	return str_eq_nocase(f->name, str_of(name));
+}
+
+static void look_at(struct seen *seen, const struct header_field *f)
+{
+	if (name_is(f, "Received")) {
+		seen->hops++;
+	} else if (name_is(f, "Delivered-To")) {
+		seen->delivered_to = true;
+	} else if (name_is(f, "From")) {
+		seen->from++;
+		seen->from_body = f->body;
+	} else if (name_is(f, "Sender")) {
+		seen->sender++;
+		seen->sender_body = f->body;
+	} else if (name_is(f, "Date")) {
+		seen->date++;
+	} else if (name_is(f, "Message-ID")) {
+		seen->message_id++;
+	} else if (name_is(f, "Content-Type")) {
+		seen->report = str_find_nocase(f->body, STR("multipart/report")) != STR_NPOS;
+	}
+}
+
+/* Moves what stands before the field over it. */
+static void cut_field(struct smtp_tx *tx, size_t at, size_t n)
+{
+	memmove(tx->body.p + tx->body_at + n, tx->body.p + tx->body_at, at - tx->body_at);
+	tx->body_at += n;
+}
+
+static struct seen look(struct smtp_tx *tx, size_t header_n)
+{
+	struct seen seen = {0};
+	struct header_field f;
+	struct scan s = scan_of((struct str){tx->body.p + tx->body_at, header_n});
+	while (header_next(&s, &f))
+		look_at(&seen, &f);
+	return seen;
+}
+
+static size_t cut_return_paths(struct smtp_tx *tx, size_t header_n)
+{
+	struct header_field f;
+	size_t before = tx->body_at;
+	while (header_find((struct str){tx->body.p + tx->body_at, header_n - (tx->body_at - before)},
+			   STR("Return-Path"), &f))
+		cut_field(tx, (size_t)(f.raw.p - tx->body.p), f.raw.n);
+	return header_n - (tx->body_at - before);
+}
+
+/* ---- loops ---- */
+
+static bool all_delivered_before(struct smtp_tx *tx, struct str header)
+{
+	for (size_t i = 0; i < tx->envelope.rcpt_n; i++)
+		if (!trace_was_delivered_to(header, tx->envelope.rcpt[i].address))
+			return false;
+	return true;
+}
+
+static bool check_loops(struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen, struct str header)
+{
+	int64_t max = config_int(s->config, SETTING_SMTP_MAX_HOPS);
+	if (seen->hops > max)
+		smtp_tx_fail(tx, OUTCOME_LOOP, "mail loop: more than %lld Received fields", (long long)max);
+	else if (seen->delivered_to && all_delivered_before(tx, header))
+		smtp_tx_fail(tx, OUTCOME_LOOP, "mail loop: it was delivered to this address before");
+	return tx->failure == OUTCOME_OK;
+}
+
+/* ---- whose it is ---- */
+
+static bool may_send_as(struct smtp_session *s, struct smtp_tx *tx, struct str address)
+{
+	int answer = s->server->services.sender(s->server->services.ctx, buf_str(&s->account), address);
+	if (answer == 1)
+		return true;
+	if (answer == 2)
+		smtp_tx_fail(tx, OUTCOME_SYSTEM_TEMP, "%s", "");
+	else
+		smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS, "the address <%.*s> in the header does not belong to this login",
+			     STR_ARG(str_sub(address, 0, 80)));
+	return false;
+}
+
+/* Every address in the field; what cannot be read cannot be believed. */
+static bool check_authors(struct smtp_session *s, struct smtp_tx *tx, struct str body)
+{
+	ARENA_SCOPED a = arena_new();
+	struct address_list list;
+	size_t mailboxes = 0;
+	address_list_parse(a, body, &list);
+	for (size_t i = 0; i < list.n; i++) {
+		if (list.at[i].kind != ADDRESS_ITEM_MAILBOX)
+			continue;
+		mailboxes++;
+		if (!list.at[i].local.p || !list.at[i].domain.p) {
+			smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS, "an author's address in the header is not complete");
+			return false;
+		}
+		struct address author = {list.at[i].local, list.at[i].domain};
+		if (!may_send_as(s, tx, address_str(a, author)))
+			return false;
+	}
+	if (mailboxes == 0)
+		smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS, "there is no address in From or Sender");
+	return mailboxes > 0;
+}
+
+static bool check_owner(struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen)
+{
+	if (s->account.n == 0 || !config_bool(s->config, SETTING_SMTP_CHECK_SENDER))
+		return true;
+	if (seen->from > 1 || seen->sender > 1) {
+		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID, "more than one From or Sender field");
+		return false;
+	}
+	/* RFC 8098 3: notices go out with <>; nothing else that people write does. */
+	if (address_is_null(tx->envelope.reverse_path) && !seen->report) {
+		smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS, "only notices may have the empty sender");
+		return false;
+	}
+	if (seen->from && !check_authors(s, tx, seen->from_body))
+		return false;
+	return !seen->sender || check_authors(s, tx, seen->sender_body);
+}
+
+/* ---- what is added ---- */
+
+static struct str sender_text(const struct smtp_session *s, struct smtp_tx *tx)
+{
+	if (!address_is_null(tx->envelope.reverse_path))
+		return address_str(tx->arena, tx->envelope.reverse_path);
+	return buf_str(&s->account);
+}
+
+static struct str id_domain(const struct smtp_session *s, struct smtp_tx *tx)
+{
+	struct str domain = tx->envelope.reverse_path.domain;
+	return domain.n && domain.p[0] != '[' ? domain : smtp_hostname(s);
+}
+
+static void add_missing(const struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen, struct buf *out)
+{
+	BUF_SCOPED text = {0};
+	if (!seen->date) {
+		date_format(&text, date_local(clock_wall_s()));
+		trace_field(out, STR("Date"), buf_str(&text));
+		buf_clear(&text);
+	}
+	struct str from = sender_text(s, tx);
+	if (!seen->from && from.n)
+		trace_field(out, STR("From"), from);
+	if (!seen->message_id) {
+		message_id_new(&text, id_domain(s, tx));
+		trace_field(out, STR("Message-ID"), buf_str(&text));
+	}
+}
+
+/* The first line is neither a field nor empty. */
+bool smtp_header_absent(struct str body)
+{
+	struct scan s = scan_of(body);
+	size_t end = str_find(body, STR("\r\n"));
+	struct str line = end == STR_NPOS ? body : str_sub(body, 0, end);
+	struct str name = str_sub(line, 0, str_find_byte(line, ':') == STR_NPOS ? 0 : str_find_byte(line, ':'));
+	if (line.n == 0)
+		return end == STR_NPOS; /* an empty message has no blank line either */
+	if (scan_lit(&s, STR("From "))) /* of an mbox: header_next() knows it */
+		return false;
+	while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t'))
+		name.n--;
+	return !header_name_valid(name);
+}
+
+/* Into the room in front of the message, or by moving it. */
+static void put_in_front(struct smtp_tx *tx, struct str fields)
+{
+	if (fields.n <= tx->body_at) {
+		tx->body_at -= fields.n;
+		memcpy(tx->body.p + tx->body_at, fields.p, fields.n);
+		return;
+	}
+	size_t more = fields.n - tx->body_at, n = tx->body.n - tx->body_at;
+	(void)buf_room(&tx->body, more);
+	memmove(tx->body.p + fields.n, tx->body.p + tx->body_at, n);
+	memcpy(tx->body.p, fields.p, fields.n);
+	tx->body.n = fields.n + n;
+	tx->body_at = 0;
+}
+
+bool smtp_header_fix(struct smtp_session *s, struct smtp_tx *tx, size_t header_n)
+{
+	BUF_SCOPED fields = {0};
+	bool all_body = smtp_header_absent((struct str){tx->body.p + tx->body_at, tx->body.n - tx->body_at});
+	if (all_body)
+		header_n = 0;
+	struct seen seen = look(tx, header_n);
+	struct str header = {tx->body.p + tx->body_at, header_n};
+	if (!check_loops(s, tx, &seen, header) || !check_owner(s, tx, &seen))
+		return false;
+	(void)cut_return_paths(tx, header_n);
+	tx->envelope.received_us = clock_wall_us();
+	smtp_envelope_complete(s);
+	trace_received(&fields, &tx->envelope, smtp_hostname(s), 0);
+	if (originates(s))
+		add_missing(s, tx, &seen, &fields);
+	if (all_body)
+		buf_add(&fields, STR("\r\n"));
+	put_in_front(tx, buf_str(&fields));
+	return true;
+}
