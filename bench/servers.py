@@ -3,6 +3,7 @@
 """The two servers: set up in directories of their own, started, stopped."""
 import os
 import pathlib
+import re
 import shutil
 import socket
 import ssl
@@ -73,6 +74,7 @@ class Server:
 
     def __init__(self, directory, base):
         self.dir = pathlib.Path(directory)
+        self.mail = self.dir / 'mail'
         self.ports = {name: base + port for name, port in STANDARD_PORTS.items()}
         self.children = []
 
@@ -82,6 +84,16 @@ class Server:
 
     def launch(self):
         raise NotImplementedError
+
+    def maildir(self, address):
+        """Where it belongs, with the owner; only its parents are made."""
+        local, domain = address.split('@')
+        path = self.mail / domain / local / 'Maildir'
+        for part in (self.mail / domain, self.mail / domain / local):
+            if not part.exists():
+                part.mkdir(mode=0o700)
+                os.chown(part, VMAIL, VMAIL)
+        return path, VMAIL, VMAIL
 
     def start(self):
         """Returns seconds until every listener has greeted."""
@@ -131,15 +143,6 @@ class PostfixDovecot(Server):
     def versions(self):
         return {'postfix': run(['/usr/sbin/postconf', '-c', self.config, '-h', 'mail_version']).strip(),
                 'dovecot': run(['/usr/sbin/dovecot', '--version']).strip()}
-
-    def maildir(self, address):
-        local, domain = address.split('@')
-        path = self.mail / domain / local / 'Maildir'
-        for part in (path.parent.parent, path.parent):
-            if not part.exists():
-                part.mkdir(mode=0o700)
-                os.chown(part, VMAIL, VMAIL)
-        return path, VMAIL, VMAIL
 
     def _certificate(self):
         run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
@@ -364,24 +367,34 @@ class PostfixDovecot(Server):
 
 
 class Pabal(Server):
-    """build/pabal as quickstart sets it up, with the accounts and the certificate kind of the other."""
+    """build/pabal as quickstart sets it up, but with a user for each role and the default journal, as
+    an installed one has them."""
     name = 'pabal'
     IDLE_MODES = {'default': ''}
+    USERS = {'vmail': VMAIL, 'smtp': VMAIL + 1, 'login': VMAIL + 2, 'auth': VMAIL + 3, 'keys': VMAIL + 4,
+             'log': VMAIL + 5}
 
     def __init__(self, directory, base, passwords):
         super().__init__(directory, base)
         self.program = ROOT / 'build' / 'pabal'
-        run([self.program, 'quickstart', '--dir', self.dir, '--domain', DOMAIN, '--port-base', base, '--no-start'])
         self.config = self.dir / 'pabal.conf'
+        self.mail = self.dir / 'data' / 'mail'
+        run([self.program, 'quickstart', '--dir', self.dir, '--domain', DOMAIN, '--port-base', base, '--no-start'])
+        self._configure()
         for address, hashed in passwords.items():
             run([self.program, 'account', 'add', address, '--hash-stdin', '--config', self.config],
                 input=(hashed + '\n').encode())
+        for part in (self.dir / 'data' / 'directory', *(self.dir / 'data' / 'directory').iterdir()):
+            os.chown(part, self.USERS['auth'], self.USERS['auth'])
+
+    def _configure(self):
+        made = re.sub(r'(?ms)^(process|journal) \{.*?^\}\n', '', self.config.read_text())
+        users = ''.join(f'\tuser_{role} = "{uid}:{uid}"\n' for role, uid in self.USERS.items())
+        self.config.write_text(f'{made}\n# of the benchmark\nprocess {{\n{users}}}\n'
+                               'imap {\n\tmax_connections_per_source = 10000\n}\n')
 
     def versions(self):
         return {'pabal': run([self.program, 'version']).split('\n', maxsplit=1)[0].strip()}
-
-    def maildir(self, address):
-        raise NotImplementedError
 
     def idle_mode(self, name):
         pass
