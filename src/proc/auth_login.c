@@ -144,7 +144,7 @@ static void log_outcome(const struct attempt *t, enum log_level level, const cha
 {
 	char sid[20];
 
-	snprintf(sid, sizeof(sid), "%llx", (unsigned long long)t->session);
+	snprintf(sid, sizeof(sid), "%016llx", (unsigned long long)t->session);
 	log_event(level, event, K_CSTR(sid, sid), K_CSTR(service, t->service), K_STR(user, t->user),
 		  K_STR(account, t->account.address), K_CSTR(peer, t->network), K_CSTR(mechanism, t->mechanism),
 		  K_CSTR(why, why));
@@ -221,7 +221,7 @@ static void give_mac(struct attempt *t)
 {
 	unsigned char mac[TICKET_MAC_SIZE];
 	char sid[20];
-	int n = snprintf(sid, sizeof(sid), "%llx", (unsigned long long)t->session);
+	int n = snprintf(sid, sizeof(sid), "%016llx", (unsigned long long)t->session);
 	struct str rest = t->account.address;
 	(void)str_cut(&rest, '@');
 	struct ticket k = {

@@ -59,7 +59,7 @@ static void ask(struct door_auth *d, const struct message *m, auth_done *done, v
 		net_run(d->role->net, answer_failure, q);
 }
 
-static enum listener_service service_of(struct role *r, struct str name)
+enum listener_service door_service(struct role *r, struct str name)
 {
 	CONFIG_SCOPED c = role_config(r);
 	size_t n;
@@ -98,7 +98,7 @@ static uint64_t begin(void *ctx, struct conn *c, struct str mechanism, const str
 		.mechanism = str_sub(mechanism, 0, 32),
 		.has_initial = initial != NULL,
 		.initial = initial ? *initial : STR_NONE,
-		.service = str_of(config_service_name(service_of(d->role, f->service))),
+		.service = str_of(config_service_name(door_service(d->role, f->service))),
 		.peer = f->peer_text,
 		.tls = conn_tls(c),
 		.plus_offered = exporter_there || unique_there || endpoint_there,

@@ -42,6 +42,8 @@ struct door_auth {
 	size_t mechanisms_n;
 };
 void door_auth_configured(struct door_auth *d);
+/* What is spoken on the listener of this name. */
+enum listener_service door_service(struct role *r, struct str name);
 /* Fills in the client. The service is found by conn_facts()->service, the listener's name. */
 void door_auth_init(struct door_auth *d, struct role *r, struct auth_client *out);
 

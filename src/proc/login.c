@@ -122,13 +122,14 @@ static struct str address_text(const struct conn_addr *a, char text[INET6_ADDRST
 	return str_of(s);
 }
 
-static struct message record(struct conn *c, const struct handover_record *r, int fd, char local[INET6_ADDRSTRLEN])
+static struct message record(struct conn *c, const struct handover_record *r, struct str service, int fd,
+			     char local[INET6_ADDRSTRLEN])
 {
 	const struct conn_facts *f = conn_facts(c);
 	struct message m = {.type = MSG_handover};
 
 	m.handover = (struct msg_handover){
-		.socket = fd, .service = r->service, .ticket = r->ticket, .account = r->account, .session = f->id,
+		.socket = fd, .service = service, .ticket = r->ticket, .account = r->account, .session = f->id,
 		.tag = r->tag, .final_data = r->final_data, .peer = f->peer_text, .peer_port = f->peer_port,
 		.local = address_text(&f->local, local), .local_port = f->local_port, .tls_version = f->tls_version,
 		.tls_cipher = f->tls_cipher, .client_id = str_sub(r->client_id, 0, 512), .input = conn_input(c),
@@ -143,16 +144,18 @@ static void hand_over(void *ctx, struct conn *c, const struct handover_record *r
 	struct login_role *l = ctx;
 	struct handing *h = mem_new(struct handing);
 	unsigned to = role_mailbox_of(l->role, r->account);
+	/* The record names the listener, which may have any name. */
+	struct str service = str_of(config_service_name(door_service(l->role, r->service)));
 	char local[INET6_ADDRSTRLEN];
 	int fd = -1;
 
 	*h = (struct handing){.login = l, .done = done, .ctx = done_ctx, .fd = -1, .plain = !conn_tls(c),
-			      .imap = str_starts(r->service, STR("imap"))};
+			      .imap = str_starts(service, STR("imap"))};
 	snprintf(h->tag, sizeof(h->tag), "%.*s", STR_ARG(r->tag));
 	bool good = conn_input(c).n <= INPUT_MAX || err_set(&h->err, ERR_LIMIT, "too much input before login");
-	good = good && make_end(c, h, r->service, &fd);
+	good = good && make_end(c, h, service, &fd);
 	if (good) {
-		struct message m = record(c, r, fd, local);
+		struct message m = record(c, r, service, fd, local);
 		good = channel_call_async(role_channel(l->role, CHANNEL_HANDOVER, ROLE_MAILBOX, to), &m, HANDOVER_WAIT_MS,
 					  on_taken, h, &h->err);
 		conn_consume(c, m.handover.input.n);
@@ -208,7 +211,15 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 
 	n->protocol = imap ? &imap_login_protocol : &pop3_login_protocol;
 	n->owner = &login->door;
-	n->listener = (void *)(uintptr_t)l;
+	struct door_listener *d = arena_new_of(login->role->arena, struct door_listener);
+	d->plaintext_auth_from = &l->plaintext_auth_from;
+	switch (l->tls) {
+	case LISTENER_TLS_NONE: d->tls = DOOR_TLS_NONE; break;
+	case LISTENER_TLS_MAY: d->tls = DOOR_TLS_MAY; break;
+	case LISTENER_TLS_REQUIRED:
+	case LISTENER_TLS_IMPLICIT: d->tls = DOOR_TLS_REQUIRED; break;
+	}
+	n->listener = d;
 	n->per_source_max = (unsigned)config_int(c, SETTING_IMAP_MAX_CONNECTIONS_PER_SOURCE);
 	n->exempt = door_networks(login->role->arena, config_networks(c, SETTING_MYNETWORKS), NULL);
 	n->busy_text = imap ? "* BYE [UNAVAILABLE] Too many connections\r\n" : "-ERR [SYS/TEMP] Too many connections\r\n";

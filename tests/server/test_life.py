@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the pabal authors
+"""Processes: start, readiness, status, restart of a role, reload, stop."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import PROGRAM, alive, wait_until
+
+ROLES = {"log", "keys", "auth", "smtp", "login", "mailbox-0", "mailbox-1", "queue"}
+
+
+def greeting(pabal, service):
+    s, r = pabal.connect(service)
+    with s:
+        return r.readline()
+
+
+def test_all_listeners_answer_when_ready(pabal):
+    assert greeting(pabal, "smtp").startswith(b"220 ")
+    assert greeting(pabal, "submission").startswith(b"220 ")
+    assert greeting(pabal, "submissions").startswith(b"220 ")
+    assert greeting(pabal, "lmtp").startswith(b"220 ")
+    assert greeting(pabal, "imap").startswith(b"* OK")
+    assert greeting(pabal, "imaps").startswith(b"* OK")
+    assert greeting(pabal, "pop3").startswith(b"+OK")
+    assert greeting(pabal, "pop3s").startswith(b"+OK")
+
+
+def test_ready_json(pabal):
+    ready = json.loads((pabal.demo / "ready.json").read_text())
+    assert ready["host"] == "127.0.0.1"
+    assert {n: p - pabal.base for n, p in ready["ports"].items()} == {
+        "smtp": 25, "submission": 587, "submissions": 465, "lmtp": 24, "imap": 143, "imaps": 993, "pop3": 110,
+        "pop3s": 995}
+    assert [a["address"] for a in ready["accounts"]] == ["test1@demologthink.com", "test2@demologthink.com"]
+    assert all(len(a["password"]) >= 12 for a in ready["accounts"])
+    assert (pabal.demo / "ready.json").stat().st_mode & 0o077 == 0
+
+
+def test_status_names_every_role_and_its_sandbox(pabal):
+    status = pabal.status()
+    assert status["state"] == "ready"
+    assert {r["name"] for r in status["roles"]} == ROLES
+    for r in status["roles"]:
+        assert r["state"] == "ready" and r["restarts"] == 0
+        assert r["detail"]["pss_kib"] > 0
+        assert "landlock" in r["sandbox"] and "seccomp" in r["sandbox"]
+    assert "PSS" in pabal.cli("status").stdout
+
+
+def test_roles_hold_no_capabilities_and_no_privileges(pabal):
+    for r in pabal.status()["roles"]:
+        with open("/proc/%d/status" % r["pid"], encoding="ascii") as f:
+            fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        assert int(fields["CapEff"], 16) == 0 and int(fields["CapPrm"], 16) == 0, r["name"]
+        assert fields["NoNewPrivs"] == "1", r["name"]
+
+
+def test_a_second_server_in_the_same_directory_is_refused(pabal):
+    second = subprocess.run([PROGRAM, "quickstart", "--dir", str(pabal.demo)], capture_output=True, text=True,
+                            timeout=20, check=False)
+    assert second.returncode != 0
+    assert "runs already" in second.stderr
+    assert pabal.status()["state"] == "ready"
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_a_killed_role_comes_back(pabal, role):
+    before = pabal.role(role)
+    others = {r["name"]: r["pid"] for r in pabal.status()["roles"] if r["name"] != role}
+    pabal.kill_role(role)
+    after = pabal.wait_role(role)
+    assert after["restarts"] == before["restarts"] + 1
+    assert {r["name"]: r["pid"] for r in pabal.status()["roles"] if r["name"] != role} == others
+    assert greeting(pabal, "imaps").startswith(b"* OK")
+    assert greeting(pabal, "smtp").startswith(b"220 ")
+    with pabal.imap("test1") as m: # auth, keys, mailbox: all are wired again
+        assert m.noop()[0] == "OK"
+
+
+def test_connections_to_a_door_that_died_wait_for_the_new_one(pabal):
+    pabal.expected_crashes = True
+    os.kill(pabal.role("login")["pid"], signal.SIGKILL)
+    s = socket.create_connection((pabal.host, pabal.port("imap")), timeout=10)
+    with s:
+        assert s.makefile("rb").readline().startswith(b"* OK")
+
+
+def test_a_crash_is_reported_with_its_signal(make_pabal):
+    p = make_pabal()
+    p.kill_role("queue", signal.SIGSEGV)
+    assert "signal=11" in p.wait_log("role.crashed", "queue")
+    p.wait_log("role.crash.frames")
+
+
+def test_reload_takes_what_is_right_and_keeps_what_is_wrong_out(make_pabal):
+    p = make_pabal()
+    p.configure("smtp { max_recipients = 123 }")
+    p.cli("reload")
+    assert p.status()["generation"] == 2
+    good = p.config.read_text()
+    p.config.write_text(good + "\nsmtp { max_recipient = 1 }\n")
+    refused = p.cli("reload", check=False)
+    assert refused.returncode != 0
+    assert "pabal.conf:%d: error" % len((good + "\nx").splitlines()) in refused.stderr
+    p.config.write_text(good + "\nport_base = 4000\n")
+    refused = p.cli("reload", check=False)
+    assert refused.returncode != 0 and "port_base" in refused.stderr
+    assert p.status()["generation"] == 2
+    assert all(r["restarts"] == 0 for r in p.status()["roles"])
+    assert greeting(p, "imaps").startswith(b"* OK")
+
+
+def test_reload_keeps_connections_and_brings_a_new_certificate(make_pabal):
+    p = make_pabal()
+    s, r = p.connect("imaps")
+    before = s.getpeercert(True)
+    assert r.readline().startswith(b"* OK")
+    with pytest.MonkeyPatch.context():
+        other = p.dir / "other"
+        subprocess.run([PROGRAM, "quickstart", "--dir", str(other), "--domain", "example.org", "--no-start"],
+                       check=True, capture_output=True, timeout=30)
+        for name in ("cert.pem", "key.pem"):
+            (p.demo / "tls" / name).write_bytes((other / "tls" / name).read_bytes())
+    p.cli("reload")
+
+    def renewed():
+        fresh, _ = p.connect("imaps")
+        with fresh:
+            return fresh.getpeercert(True) != before
+    wait_until(renewed, 10, "the old certificate is still served")
+    s.sendall(b"a noop\r\n")
+    assert r.readline().startswith(b"a OK")
+    s.close()
+
+
+def test_a_key_that_does_not_belong_to_its_certificate_is_refused(make_pabal):
+    p = make_pabal()
+    key = (p.demo / "tls" / "key.pem")
+    old = key.read_bytes()
+    other = p.dir / "other"
+    subprocess.run([PROGRAM, "quickstart", "--dir", str(other), "--domain", "example.org", "--no-start"],
+                   check=True, capture_output=True, timeout=30)
+    key.write_bytes((other / "tls" / "key.pem").read_bytes())
+    refused = p.cli("reload", check=False)
+    assert refused.returncode != 0 and "does not belong" in refused.stderr
+    key.write_bytes(old)
+    assert greeting(p, "imaps").startswith(b"* OK")
+
+
+def test_log_rotation(make_pabal):
+    p = make_pabal()
+    log = p.demo / "log" / "pabal.log"
+    p.wait_log("master.ready")
+    log.rename(p.demo / "log" / "pabal.log.1")
+    os.kill(p.process.pid, signal.SIGUSR1)
+    wait_until(log.exists, 10, "no new log file")
+    p.kill_role("log")
+    p.cli("reload")
+    p.wait_log("master.reloaded")
+    assert "master.reloaded" in p.cli("log", "tail").stdout
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_stop_by_signal(make_pabal, sig):
+    p = make_pabal()
+    pids = p.pids()
+    start = time.monotonic()
+    assert p.stop(sig) == 0
+    assert time.monotonic() - start < 10
+    assert not any(alive(pid) for pid in pids)
+    assert not (p.demo / "ready.json").exists()
+    assert not list((p.demo / "run" / "control").iterdir()) if (p.demo / "run").exists() else True
+
+
+def test_stop_tells_idle_sessions_and_ends(make_pabal):
+    p = make_pabal()
+    s, r = p.connect("imaps")
+    assert r.readline().startswith(b"* OK")
+    assert p.stop() == 0
+    assert r.readline().startswith(b"* BYE")
+
+
+def test_stop_verb_waits_for_the_end(make_pabal):
+    p = make_pabal()
+    assert "Stopped" in p.cli("stop").stdout
+    wait_until(lambda: p.process.poll() is not None, 5, "still there")
+    assert p.stop() == 0
+    assert p.cli("status", check=False).returncode == 69
+
+
+def test_roles_die_with_the_master(make_pabal):
+    p = make_pabal()
+    p.kill_all()
+    p.start()
+    assert p.status()["state"] == "ready"
+
+
+def test_start_is_quick(make_pabal):
+    """Not a benchmark: only that nothing waits for a timer."""
+    p = make_pabal()
+    assert p.status()["ready_after_ms"] < 10000
+
+
+def test_a_port_in_use_is_said(make_pabal):
+    p = make_pabal(start=False)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", p.base + 143))
+        s.listen()
+        failed = subprocess.run([PROGRAM, "quickstart", "--dir", str(p.demo)], capture_output=True, text=True,
+                                timeout=20, check=False)
+    assert failed.returncode == 78
+    assert "imap" in failed.stderr and str(p.base + 143) in failed.stderr
+
+
+def test_quickstart_refuses_a_directory_of_something_else(tmp_path):
+    (tmp_path / "precious").write_text("x")
+    done = subprocess.run([PROGRAM, "quickstart", "--dir", str(tmp_path), "--domain", "example.org"],
+                          capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode != 0 and "not empty" in done.stderr
+    assert [f.name for f in tmp_path.iterdir()] == ["precious"]
+
+
+def test_quickstart_in_a_deep_directory(make_pabal, tmp_path):
+    """Names of Unix sockets are short; directories need not be."""
+    deep = tmp_path / ("x" * 60) / ("y" * 60)
+    done = subprocess.run([PROGRAM, "quickstart", "--dir", str(deep), "--domain", "example.org", "--no-start"],
+                          capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "/tmp/pabal-" in (deep / "pabal.conf").read_text()
