@@ -35,6 +35,7 @@ enum {
 	COPY_MAX = 64 * 1024,
 	PENDING_BYTES_MAX = 64 * 1024 * 1024,
 	LAZY_US = 1000000,
+	FLUSH_US = 10000000,
 	CHECKPOINT_EXTRA_MAX = 8192,
 	IOV_MAX_USED = 1000,
 	PARTS_MAX = 8,
@@ -77,7 +78,7 @@ struct side {
 
 struct journal {
 	struct lock lock;
-	struct cond work, idle;
+	struct cond work, idle, finished; /* finished: a batch ended, well or not */
 	pthread_t thread;
 	bool started, stopping;
 
@@ -92,6 +93,7 @@ struct journal {
 	size_t pending_bytes;
 	unsigned eager;      /* pending entries somebody waits for */
 	int64_t lazy_due_us; /* of the oldest lazy entry; 0: none */
+	unsigned failures;   /* batches that could not be written */
 	uint64_t next_seq, committed, watermark;
 	struct side *sides;
 	struct buf extra; /* of the last checkpoint */
@@ -619,8 +621,12 @@ static void batch_finish(struct journal *j, struct batch *b, bool ok, const stru
 		j->committed = j->last_written;
 		if (b->checkpoint)
 			j->checkpoint_in = j->current;
+		cond_broadcast(&j->finished);
 	} else {
 		log_err(LOG_ERROR, "journal.write.failed", err);
+		LOCK_SCOPED(&j->lock);
+		j->failures++;
+		cond_broadcast(&j->finished);
 	}
 	for (struct entry *e; (e = list_take(&b->entries));) {
 		if (e->done)
@@ -666,6 +672,27 @@ static void *writer(void *arg)
 	}
 	lock_drop(&j->lock);
 	return NULL;
+}
+
+bool journal_flush(struct journal *j, struct err *err)
+{
+	int64_t until = clock_mono_us() + FLUSH_US;
+	LOCK_SCOPED(&j->lock);
+	uint64_t wanted = j->next_seq - 1;
+	unsigned failures = j->failures;
+	while (j->committed < wanted) {
+		if (j->failures != failures)
+			return err_set(err, ERR_IO, "temporary failure"), err_cause(err, "a batch of the journal failed");
+		if (!j->started)
+			return err_set(err, ERR_TEMP, "the server is stopping");
+		if (j->lazy_due_us) {
+			j->lazy_due_us = 1; /* long ago */
+			cond_signal(&j->work);
+		}
+		if (!cond_wait_until(&j->finished, &j->lock, until))
+			return err_set(err, ERR_TEMP, "the journal is behind");
+	}
+	return true;
 }
 
 /* ---- checkpoints and side files --------------------------------------------------------- */
@@ -926,6 +953,7 @@ bool journal_open(const struct journal_options *o, journal_replay *replay, void 
 	lock_init(&j->lock, LOCK_JOURNAL);
 	cond_init(&j->work);
 	cond_init(&j->idle);
+	cond_init(&j->finished);
 	j->segments = mem_zalloc(SLOTS(j) * sizeof *j->segments);
 	err_clear(err);
 	struct void_ranges voids = {0};
@@ -997,6 +1025,7 @@ void journal_close(struct journal *j)
 	buf_free(&j->extra);
 	cond_fini(&j->work);
 	cond_fini(&j->idle);
+	cond_fini(&j->finished);
 	lock_fini(&j->lock);
 	free(j->name);
 	free(j);

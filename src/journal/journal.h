@@ -77,6 +77,8 @@ bool journal_append_wait(struct journal *j, enum journal_type type, const struct
 /* Same, not awaited: durable with the next batch that somebody waits for, or within 1 s. */
 bool journal_append_lazy(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 			 uint64_t *out_seq, struct err *err) MUST_CHECK;
+/* Waits until everything queued so far, lazy records too, is durable. */
+bool journal_flush(struct journal *j, struct err *err) MUST_CHECK;
 uint64_t journal_committed(struct journal *j); /* highest durable sequence number */
 uint64_t journal_watermark(struct journal *j); /* all below is settled */
 /* Fill in percent of segments in use; for back-pressure. */

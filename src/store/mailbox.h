@@ -42,6 +42,8 @@ struct store_options {
 };
 bool store_new(const struct store_options *o, struct store **out, struct err *err) MUST_CHECK;
 void store_free(struct store *s);
+/* The next start with cold counts a power loss, also within this boot (pabal recover --cold). */
+bool store_force_cold(int root_fd, struct err *err) MUST_CHECK;
 
 /* Journal replay of this process's DONE and APPEND records, between store_new and the first use.
  * Warm: nothing or a rescan. Cold: size and CRC of each unsettled file are compared, made again
@@ -54,7 +56,8 @@ bool store_replay(struct store *s, uint64_t seq, bool is_append, struct str reco
  * every 1-5 s, or by settle(). p is what was committed before the syncfs, but never above keep_from
  * (queue: its oldest PLAN with an open action; 0: no such bound). false: nothing was released. */
 bool store_checkpoint(struct store *s, uint64_t keep_from, struct str extra, struct err *err) MUST_CHECK;
-/* Which action a DONE or APPEND record tells of; for the queue's recovery. */
+/* Which action a DONE or APPEND record tells of; for the queue's recovery. false: not a record of a
+ * store (those begin with 'S'; queue's own DONE records must not). */
 bool store_done_key(struct str record, struct id *out_id, uint32_t *out_action);
 /* Somebody else changed it (notice): refresh arrays, tell watchers. */
 void store_notice(struct store *s, struct str account, struct str mailbox);
@@ -118,7 +121,7 @@ struct new_message {
 	const struct str *parts; /* content, concatenated (CRLF lines); or file */
 	size_t parts_n;
 	int file_fd;          /* >= 0: content after the parts comes from here, from offset 0 */
-	uint64_t file_size;
+	uint64_t file_size;   /* 0: file_fd is not looked at */
 	unsigned flags;
 	const struct str *keywords;
 	size_t keywords_n;
@@ -130,7 +133,8 @@ struct new_message {
 };
 /* Queue: places a batch in one mailbox (made when absent): tmp, lock, state, rename, DONE (lazy),
  * index rows in one transaction, unlock, changed(). A base name that is there already (replay) is
- * adopted, not placed again. Each message has its own outcome; false: none was placed. */
+ * adopted, not placed again: looked for when the id is older than this store. Each message has its
+ * own outcome; false: none was placed. seq 0: placed, but DONE could not be queued. */
 bool mailbox_place(struct account *a, struct str mailbox, struct new_message *m, size_t n, bool over_quota_ok,
 		   struct err *err) MUST_CHECK;
 /* IMAP APPEND, JMAP import: the same, with content in the record (or file and directory synced).
