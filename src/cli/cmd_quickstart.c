@@ -75,6 +75,13 @@ static void on_ready(void *ctx, const struct config *c)
 	cli_flush(s->cli);
 }
 
+static void on_ended(void *ctx)
+{
+	struct shown *s = ctx;
+
+	(void)unlink(arena_cstr(s->cli->arena, arena_fmt(s->cli->arena, "%s/ready.json", s->made.dir)));
+}
+
 static size_t all_of(struct cli *cli, const char *name, struct str *out, size_t max)
 {
 	size_t n = 0;
@@ -114,9 +121,6 @@ int cmd_quickstart(struct cli *cli)
 		print_accounts(cli, &shown.made);
 		return CLI_OK;
 	}
-	struct serve_options o = {.config_path = shown.made.config_path, .ready = on_ready, .ctx = &shown};
-	int code = proc_serve(&o);
-	const char *ready = arena_cstr(cli->arena, arena_fmt(cli->arena, "%s/ready.json", shown.made.dir));
-	(void)unlink(ready);
-	return code;
+	struct serve_options o = {.config_path = shown.made.config_path, .ready = on_ready, .ended = on_ended, .ctx = &shown};
+	return proc_serve(&o);
 }

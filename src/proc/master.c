@@ -122,6 +122,17 @@ static void write_ready_file(struct master *m)
 		log_err(LOG_ERROR, "master.ready_file.failed", &err);
 }
 
+/* It says that a server answers: not after the end, and not after a kill and before the next start. */
+static void remove_ready_file(struct master *m)
+{
+	const char *path = config_path(m->now.config, SETTING_READY_FILE);
+
+	if (path[0])
+		(void)unlink(path);
+	if (m->options->ended)
+		m->options->ended(m->options->ctx);
+}
+
 static void check_ready(struct master *m)
 {
 	EACH_CHILD(m, c)
@@ -655,11 +666,9 @@ static void show_unread_log(int fd)
 
 static void tear_down(struct master *m)
 {
-	const char *ready = config_path(m->now.config, SETTING_READY_FILE);
 	struct err err;
 
-	if (ready[0])
-		(void)unlink(ready);
+	remove_ready_file(m);
 	log_to_fd(-1, false);
 	if (m->was_ready && !m->cold && !boot_mark(m->now.config, true, &err))
 		log_err(LOG_ERROR, "master.boot_mark.failed", &err);
@@ -700,6 +709,7 @@ int proc_serve(const struct serve_options *o)
 	if (!make_children(m, &err) || !set_up(m, &err))
 		return fail(&err, EXIT_CONFIG);
 	log_to_fd(m->log_write, true);
+	remove_ready_file(m);
 	log_event(LOG_INFO, "master.start", K_INT(pid, getpid()), K_CSTR(path, config_file(m->now.config)));
 	m->generation = 1;
 	m->next_ping_ms = m->start_ms + PING_EVERY_MS;

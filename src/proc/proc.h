@@ -14,6 +14,8 @@ struct serve_options {
 	const char *config_path;
 	/* Called once when every role is ready; NULL: nothing. */
 	void (*ready)(void *ctx, const struct config *c);
+	/* Called before the start (a former server may have been killed) and at the end; NULL: nothing. */
+	void (*ended)(void *ctx);
 	void *ctx;
 };
 /* Runs the server in the foreground until it is stopped; an exit code of sysexits(3). Problems go to

@@ -77,7 +77,7 @@ class Pabal:
     """A server in a directory of its own."""
 
     def __init__(self, accounts=("test1", "test2"), aliases=("testfc=test2",), settings="", env=None,
-                 domain=DOMAIN, start=True):
+                 domain=DOMAIN, start=True, uid=None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pabal-test-"))
         self.dir.chmod(0o755)
         self.domain = domain
@@ -87,13 +87,17 @@ class Pabal:
         self.expected_crashes = False
         self.ready = None
         self.host = "127.0.0.1"
+        self.uid = uid  # start as this user; needs root
+        if uid is not None:
+            os.chown(self.dir, uid, uid)
         args = [PROGRAM, "quickstart", "--dir", str(self.dir / "demo"), "--domain", domain, "--port-base",
                 str(self.base), "--no-start"]
         for a in accounts:
             args += ["--account", a]
         for a in aliases:
             args += ["--alias", a]
-        made = subprocess.run(args, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        made = subprocess.run(args, env=self.env, capture_output=True, text=True, timeout=60, check=False,
+                              user=uid, group=uid, extra_groups=[] if uid is not None else None)
         assert made.returncode == 0, made.stderr
         self.demo = self.dir / "demo"
         self.config = self.demo / "pabal.conf"
@@ -110,9 +114,12 @@ class Pabal:
             f.write("\n" + settings + "\n")
 
     def start(self, wait=True):
+        (self.demo / "ready.json").unlink(missing_ok=True)  # of a server that was killed
         self.output = open(self.dir / "output", "ab")
         self.process = subprocess.Popen([PROGRAM, "quickstart", "--dir", str(self.demo)], env=self.env,
-                                        stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
+                                        stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+                                        user=self.uid, group=self.uid,
+                                        extra_groups=[] if self.uid is not None else None)
         if wait:
             self.wait_ready()
         return self
