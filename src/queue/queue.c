@@ -261,8 +261,18 @@ bool queue_checkpoint(struct queue *q, struct err *err)
 		cond_wait(&q->idle, &q->lock);
 	q->checkpointing = true;
 	uint64_t changes = q->changes;
-	/* Noted before the syncfs inside: all that counts as ended here is in the page cache now. */
+	lock_drop(&q->lock);
+	/* The order matters: first a position, then what is open. A PLAN below the position whose actions
+	 * are open now is seen by checkpoint_bounds; one that comes later is above it. And all that counts
+	 * as ended is in the page cache before the syncfs inside. */
+	struct err late = {0};
+	if (!journal_flush(q->journal, &late))
+		log_err(LOG_WARN, "queue.checkpoint.partial", &late);
+	uint64_t position = journal_committed(q->journal) + 1;
+	lock_take(&q->lock);
 	uint64_t keep = checkpoint_bounds(q, &extra);
+	if (!keep || keep > position)
+		keep = position;
 	lock_drop(&q->lock);
 	spool_sweep_begin(q, &names);
 	bool ok = store_checkpoint(q->store, keep, buf_str(&extra), err);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/* What queue reads back: the first byte says which record it is. */
+#include "queue/record.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!size)
+		return 0;
+	ARENA_SCOPED a = arena_new();
+	struct str in = {(const char *)data + 1, size - 1};
+	struct err err = {0};
+	struct envelope e;
+	struct str content;
+	struct plan p;
+	struct ended_record ended;
+	BUF_SCOPED again = {0};
+	switch (data[0] % 3) {
+	case 0:
+		if (message_record_split(in, a, &e, &content, &err))
+			message_record_head(&again, &e);
+		break;
+	case 1:
+		if (plan_decode(in, a, &p, &err)) {
+			plan_encode(&again, &p);
+			if (!str_eq(buf_str(&again), in))
+				abort();
+		}
+		break;
+	default:
+		if (ended_decode(in, &ended)) {
+			ended_encode(&again, &ended);
+			if (!str_eq(buf_str(&again), in))
+				abort();
+		}
+	}
+	return 0;
+}
