@@ -13,6 +13,7 @@
 #include <idn2.h>
 #include <jansson.h>
 #include <libpsl.h>
+#include <unbound.h>
 #include <link.h>
 #include <openssl/crypto.h>
 #include <seccomp.h>
