@@ -17,8 +17,11 @@
 
 enum { ENTRY_OVERHEAD = 128 }; /* the map's share of an entry, and malloc's */
 
+struct ring {
+	struct ring *prev, *next;
+};
 struct entry {
-	struct entry *prev, *next;
+	struct ring ring; /* first: the ring's members are entries */
 	struct str key;
 	size_t bytes;
 	int64_t until_us;
@@ -29,7 +32,7 @@ struct entry {
 struct dns_cache {
 	struct lock lock;
 	struct map *map;    /* guarded by lock, as all below */
-	struct entry head;
+	struct ring head;
 	size_t bytes, max_bytes;
 };
 
@@ -46,8 +49,8 @@ struct dns_cache *dns_cache_new(size_t max_bytes)
 static void drop(struct dns_cache *c, struct entry *e)
 {
 	map_remove(c->map, e->key);
-	e->prev->next = e->next;
-	e->next->prev = e->prev;
+	e->ring.prev->next = e->ring.next;
+	e->ring.next->prev = e->ring.prev;
 	c->bytes -= e->bytes;
 	free(e);
 }
@@ -56,7 +59,7 @@ void dns_cache_flush(struct dns_cache *c)
 {
 	LOCK_SCOPED(&c->lock);
 	while (c->head.next != &c->head)
-		drop(c, c->head.next);
+		drop(c, (struct entry *)c->head.next);
 }
 
 void dns_cache_free(struct dns_cache *c)
@@ -82,15 +85,15 @@ static struct str key_of(struct arena *a, struct str name, enum dns_type type)
 	return arena_lower(a, arena_fmt(a, "%u %.*s", type, STR_ARG(name)));
 }
 
-static void to_front(struct dns_cache *c, struct entry *e)
+static void to_front(struct dns_cache *c, struct ring *r)
 {
-	if (e->prev) {
-		e->prev->next = e->next;
-		e->next->prev = e->prev;
+	if (r->prev) {
+		r->prev->next = r->next;
+		r->next->prev = r->prev;
 	}
-	e->prev = &c->head;
-	e->next = c->head.next;
-	e->prev->next = e->next->prev = e;
+	r->prev = &c->head;
+	r->next = c->head.next;
+	r->prev->next = r->next->prev = r;
 }
 
 bool dns_cache_get(struct dns_cache *c, struct arena *a, struct str name, enum dns_type type,
@@ -106,7 +109,7 @@ bool dns_cache_get(struct dns_cache *c, struct arena *a, struct str name, enum d
 		drop(c, e);
 		return false;
 	}
-	to_front(c, e);
+	to_front(c, &e->ring);
 	*out = e->answer;
 	out->ttl = (uint32_t)((e->until_us - now + 999999) / 1000000);
 	out->canonical = arena_str(a, e->answer.canonical);
@@ -174,10 +177,10 @@ void dns_cache_put(struct dns_cache *c, struct str name, enum dns_type type, con
 	if (old)
 		drop(c, old);
 	while (c->bytes + e->bytes > c->max_bytes)
-		drop(c, c->head.prev);
+		drop(c, (struct entry *)c->head.prev);
 	c->bytes += e->bytes;
 	map_put(c->map, e->key, e);
-	to_front(c, e);
+	to_front(c, &e->ring);
 }
 
 struct cached {
