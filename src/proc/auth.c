@@ -69,7 +69,8 @@ static void set_limits(const struct config *c, struct verdict_limits *l)
 
 /* ---- look-ups ----------------------------------------------------------------------------------- */
 
-enum { CODE_UNKNOWN, CODE_LOCAL, CODE_REMOTE, CODE_TEMP, CODE_DISABLED, CODE_OVER_QUOTA };
+enum { CODE_UNKNOWN, CODE_LOCAL, CODE_REMOTE, CODE_TEMP, CODE_DISABLED, CODE_OVER_QUOTA,
+       CODE_FORWARD }; /* enum rcpt_verdict */
 
 /* What nobody can deliver yet is not accepted: a remote destination behind an alias of ours. */
 static uint32_t code_of(const struct directory_resolution *r)
@@ -78,9 +79,9 @@ static uint32_t code_of(const struct directory_resolution *r)
 	case DIRECTORY_LOCAL:
 		for (size_t i = 0; i < r->n; i++)
 			if (r->v[i].kind == DIRECTORY_REMOTE)
-				return CODE_TEMP;
+				return CODE_FORWARD;
 		return CODE_LOCAL;
-	case DIRECTORY_REMOTE: return r->by_alias ? CODE_TEMP : CODE_REMOTE;
+	case DIRECTORY_REMOTE: return r->by_alias ? CODE_FORWARD : CODE_REMOTE;
 	case DIRECTORY_UNKNOWN: return CODE_UNKNOWN;
 	case DIRECTORY_DISABLED: return CODE_DISABLED;
 	}

@@ -112,7 +112,7 @@ static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, st
 		return v;
 	if (!ask(s, &q, a, &r))
 		return RCPT_TEMP;
-	v = r.rcpt_lookup_result.code <= RCPT_OVER_QUOTA ? (enum rcpt_verdict)r.rcpt_lookup_result.code : RCPT_TEMP;
+	v = r.rcpt_lookup_result.code <= RCPT_FORWARD ? (enum rcpt_verdict)r.rcpt_lookup_result.code : RCPT_TEMP;
 	*out_canonical = r.rcpt_lookup_result.canonical;
 	if (v != RCPT_TEMP)
 		into_cache(s, address, v, *out_canonical);
@@ -400,6 +400,7 @@ static bool smtp_start(struct role *r, struct err *err)
 	s->server = (struct smtp_server){
 		.services = {.ctx = s, .rcpt = rcpt, .sender = sender, .accept = accept_message, .side_begin = side_begin,
 			     .side_write = side_write, .side_discard = side_discard, .pressure = pressure},
+		.limits = smtp_limits_new(),
 		.config = config_now,
 		.tls = tls_now,
 		.ctx = s,

@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <unistd.h>
 
 struct play {
 	const char *file;
@@ -242,6 +243,14 @@ static void expect_content(struct play *p, char kind, struct str wanted)
 	bad(p, "content", wanted);
 }
 
+/* The only wait: for a limit on the time of a whole message. */
+static void clock_sleep(struct str ms)
+{
+	uint64_t n = 0;
+	(void)str_u64(ms, 1000, &n);
+	usleep((useconds_t)n * 1000);
+}
+
 static void do_line(struct play *p, struct str line)
 {
 	BUF_SCOPED text = {0};
@@ -255,6 +264,7 @@ static void do_line(struct play *p, struct str line)
 		buf_add(&p->config_text, rest);
 		buf_byte(&p->config_text, '\n');
 		break;
+	case '~': clock_sleep(rest); break;
 	case '@': open_session(p, rest); break;
 	case '+': set_fake(p, rest); break;
 	case '!': happen(p, rest); break;
