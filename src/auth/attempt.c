@@ -26,7 +26,7 @@ struct attempt *attempt_new(struct conn *c, const struct auth_client *auth)
 {
 	struct attempt *a = mem_new(struct attempt);
 
-	lock_init(&a->lock, LOCK_SESSION);
+	lock_init(&a->lock, LOCK_LEAF);
 	a->holds = 1;
 	a->auth = auth;
 	a->conn = conn_ref(c);

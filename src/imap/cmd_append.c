@@ -178,6 +178,8 @@ static bool parse_rest(struct parse *p, const struct append_args *args)
 	return (!args->utf8 || parse_char(p, ')')) && parse_end(p);
 }
 
+static void release(void *append) { append_free(append); }
+
 static enum step begin(struct imap *s, struct command *c)
 {
 	struct append *a = s->append;
@@ -202,7 +204,10 @@ static enum step begin(struct imap *s, struct command *c)
 		.keywords_n = args.flags.keywords_n,
 		.internaldate = args.has_date ? args.date : clock_wall_s(),
 	};
+	/* The journal may refer to the content until it is durable, even when the client goes away. */
 	s->pending = pending_new(s->conn);
+	pending_release(s->pending, release, a);
+	s->append = NULL;
 	if (!mailbox_append(imap_account(s), args.mailbox, &a->message, &a->uidvalidity, pending_done,
 			    s->pending, &err)) {
 		pending_unasked(s->pending);
@@ -222,11 +227,9 @@ enum step cmd_append(struct imap *s, struct command *c)
 		return begin(s, c);
 	if (!pending_ready(s->pending, &outcome))
 		return STEP_EVENT;
+	const struct append *a = c->state;
+	struct str code = arena_fmt(s->arena, "APPENDUID %u %u", a->uidvalidity, a->message.uid);
 	pending_drop(s->pending);
 	s->pending = NULL;
-	if (outcome.kind != ERR_NONE)
-		return imap_fail(s, &outcome);
-	const struct append *a = s->append;
-	return imap_ok_code(s, arena_fmt(s->arena, "APPENDUID %u %u", a->uidvalidity, a->message.uid),
-			    "APPEND completed");
+	return outcome.kind == ERR_NONE ? imap_ok_code(s, code, "APPEND completed") : imap_fail(s, &outcome);
 }

@@ -20,12 +20,12 @@ static void attribute(struct buf *b, const char *word)
 	buf_add(b, str_of(word));
 }
 
-static void attributes(struct buf *b, const struct list_args *args, const struct mailbox_entry *e)
+static void attributes(struct buf *b, const struct list_args *args, const struct mailbox_entry *e, bool rev2)
 {
 	buf_byte(b, '(');
-	/* RFC 5258 3: \NonExistent implies \Noselect */
+	/* RFC 5258 3: \NonExistent implies \Noselect, which older clients know */
 	if (e->attrs & MAILBOX_NONEXISTENT)
-		attribute(b, args->extended ? "\\NonExistent" : "\\Noselect");
+		attribute(b, args->extended || rev2 ? "\\NonExistent" : "\\Noselect");
 	else if (e->attrs & MAILBOX_NOSELECT)
 		attribute(b, "\\Noselect");
 	if ((args->select & LIST_SELECT_SUBSCRIBED || args->returns & LIST_RETURN_SUBSCRIBED) &&
@@ -51,7 +51,9 @@ static bool is_selected(const struct list_args *args, const struct mailbox_entry
 		return false;
 	if (args->select & LIST_SELECT_SPECIAL_USE && e->use == USE_NONE)
 		return false;
-	return args->select & LIST_SELECT_SUBSCRIBED || !(e->attrs & MAILBOX_NONEXISTENT);
+	/* A name that is none is listed for what is below it, or because somebody subscribed to it. */
+	return args->select & LIST_SELECT_SUBSCRIBED || !(e->attrs & MAILBOX_NONEXISTENT) ||
+	       e->attrs & MAILBOX_HAS_CHILDREN;
 }
 
 /* RECURSIVEMATCH: something below it is selected and not matched by the patterns itself (RFC 5258 3). */
@@ -81,7 +83,7 @@ static bool one_mailbox(struct imap *s, const struct listing *l, size_t i, struc
 	if (!selected && !child)
 		return true;
 	buf_add(b, STR("* LIST "));
-	attributes(b, args, e);
+	attributes(b, args, e, s->enabled & ENABLED_REV2);
 	buf_add(b, STR(" \"/\" "));
 	write_mailbox(b, e->name, imap_utf8(s));
 	if (child) {

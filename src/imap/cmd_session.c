@@ -72,7 +72,7 @@ static const struct {
 	unsigned on;
 } enables[] = {
 	{"CONDSTORE", ENABLED_CONDSTORE},
-	{"QRESYNC", ENABLED_QRESYNC | ENABLED_CONDSTORE},
+	{"QRESYNC", ENABLED_QRESYNC},
 	{"IMAP4rev2", ENABLED_REV2},
 	{"UTF8=ACCEPT", ENABLED_UTF8},
 };
@@ -92,19 +92,17 @@ enum step cmd_enable(struct imap *s, struct command *c)
 	} while (scan_byte(&c->p.s, ' '));
 	if (!parse_end(&c->p))
 		return imap_bad_syntax(s, &c->p);
-	/* RFC 6855 3: names of the selected mailbox would change their encoding */
 	struct buf *b = imap_out(s);
 	buf_add(b, STR("* ENABLED"));
-	for (size_t i = 0; i < sizeof(enables) / sizeof(*enables); i++) {
-		unsigned own = enables[i].on == (ENABLED_QRESYNC | ENABLED_CONDSTORE) ? ENABLED_QRESYNC
-										      : enables[i].on;
-		if (on & own && !(s->enabled & own)) {
+	for (size_t i = 0; i < sizeof(enables) / sizeof(*enables); i++)
+		if (on & enables[i].on & ~s->enabled) {
 			buf_byte(b, ' ');
 			buf_add(b, str_of(enables[i].word));
 		}
-	}
 	buf_add(b, STR("\r\n"));
 	s->enabled |= on;
+	if (on & ENABLED_QRESYNC) /* RFC 7162 3.2.3 */
+		s->enabled |= ENABLED_CONDSTORE;
 	return imap_ok(s, "ENABLE completed");
 }
 

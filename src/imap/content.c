@@ -24,7 +24,6 @@ bool content_open(struct content *c, struct err *err)
 		c->fd = -1;
 		return false;
 	}
-	c->as_is = c->file_size == c->msg.size;
 	return true;
 }
 
@@ -38,32 +37,11 @@ static bool read_part(struct content *c, size_t n, struct str *out, struct err *
 	return true;
 }
 
-/* Bare LFs become CRLF. */
-static struct str with_crlf(struct arena *a, struct str s)
-{
-	size_t bare = 0;
-
-	for (size_t i = 0; i < s.n; i++)
-		bare += s.p[i] == '\n' && (!i || s.p[i - 1] != '\r');
-	if (!bare)
-		return s;
-	char *p = arena_alloc(a, s.n + bare), *q = p;
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\n' && (!i || s.p[i - 1] != '\r'))
-			*q++ = '\r';
-		*q++ = s.p[i];
-	}
-	return (struct str){p, (size_t)(q - p)};
-}
-
 bool content_all(struct content *c, struct str *out, struct err *err)
 {
-	struct str raw;
-
 	if (!c->has_all) {
-		if (!content_open(c, err) || !read_part(c, c->file_size, &raw, err))
+		if (!content_open(c, err) || !read_part(c, c->file_size, &c->all, err))
 			return false;
-		c->all = c->as_is ? raw : with_crlf(c->a, raw);
 		c->has_all = true;
 	}
 	*out = c->all;
@@ -88,8 +66,7 @@ bool content_header(struct content *c, struct str *out, struct err *err)
 		if (c->file_size > HEAD && !read_part(c, HEAD, &raw, err))
 			return false;
 		if (c->file_size > HEAD && header_ends(raw, &n)) {
-			raw = str_sub(raw, 0, n);
-			c->header = c->as_is ? raw : with_crlf(c->a, raw);
+			c->header = str_sub(raw, 0, n);
 			c->has_header = true;
 		}
 	}

@@ -2,7 +2,7 @@
  * Copyright the pabal authors */
 /*
  * imap/content.h: the octets of one message, opened and read as far as somebody asks. For FETCH,
- * SEARCH and POP3. Lines end in CRLF: files of others that have bare LFs are converted.
+ * SEARCH and POP3. The store gives lines that end in CRLF.
  */
 #pragma once
 #include "base/err.h"
@@ -15,7 +15,6 @@ struct content {
 	struct msg msg;
 	int fd;                /* -1: not opened yet */
 	uint64_t file_size;
-	bool as_is;            /* the file has the octets that RFC822.SIZE counts */
 	bool has_header, has_all;
 	struct str header, all;
 	struct mime_message *mime;

@@ -82,8 +82,9 @@ static void item(struct buf *b, const char *word)
 	buf_add(b, str_of(word));
 }
 
-static void memory_items(struct buf *b, unsigned items, const struct msg *m, const struct fetch_run *r)
+static void memory_items(struct imap *s, unsigned items, const struct msg *m, const struct fetch_run *r)
 {
+	struct buf *b = imap_out(s);
 	char *start = write_room(b), *p = start;
 	bool first = p[-1] == '(';
 
@@ -107,7 +108,7 @@ static void memory_items(struct buf *b, unsigned items, const struct msg *m, con
 		__builtin_memmove(start, start + 1, --n);
 	b->n += n;
 	if (items & FETCH_FLAGS)
-		write_flags(b, m->flags, m->keywords, r->names, r->names_n);
+		write_flags(b, m->flags & imap_flags_shown(s), m->keywords, r->names, r->names_n);
 }
 
 static void internaldate_item(struct buf *b, int64_t unix_s)
@@ -161,7 +162,7 @@ static bool message_items(struct imap *s, struct fetch_run *r, unsigned items, c
 	struct content content;
 	bool ok = true;
 
-	memory_items(imap_out(s), items, m, r);
+	memory_items(s, items, m, r);
 	if (!stored_items(s, imap_out(s), items, m, err))
 		return false;
 	if (items & FETCH_THREADID)
@@ -244,7 +245,7 @@ static bool only_memory_step(struct imap *s, struct fetch_run *r)
 		if (!view_msg(s->view, r->seq, &m) || !wanted(r, &m))
 			continue;
 		start_line(b, r->seq);
-		memory_items(b, r->args.items, &m, r);
+		memory_items(s, r->args.items, &m, r);
 		buf_add(b, STR(")\r\n"));
 	}
 	return true;

@@ -82,25 +82,16 @@ static bool write_range(struct imap *s, struct content *c, const struct fetch_se
 static bool write_whole(struct imap *s, struct content *c, const struct fetch_section *f, bool *files,
 			struct err *err)
 {
-	struct str all;
-
-	if (!content_open(c, err))
-		return false;
-	if (c->as_is)
-		return write_range(s, c, f, 0, c->file_size, files, err);
-	return content_all(c, &all, err) && write_octets(s, f, all, true);
+	return content_open(c, err) && write_range(s, c, f, 0, c->file_size, files, err);
 }
 
 static bool write_body_text(struct imap *s, struct content *c, const struct fetch_section *f, bool *files,
 			    struct err *err)
 {
-	struct str header, all;
+	struct str header;
 
-	if (!content_header(c, &header, err) || !content_open(c, err))
-		return false;
-	if (c->as_is)
-		return write_range(s, c, f, header.n, c->file_size - header.n, files, err);
-	return content_all(c, &all, err) && write_octets(s, f, str_from(all, header.n), true);
+	return content_header(c, &header, err) && content_open(c, err) &&
+	       write_range(s, c, f, header.n, c->file_size - header.n, files, err);
 }
 
 /* A header parsed on its own is a message without a body. */

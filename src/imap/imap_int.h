@@ -89,6 +89,11 @@ struct imap {
 };
 
 static inline bool imap_utf8(const struct imap *s) { return s->enabled & (ENABLED_UTF8 | ENABLED_REV2); }
+/* IMAP4rev2 has no \Recent. */
+static inline unsigned imap_flags_shown(const struct imap *s)
+{
+	return s->enabled & ENABLED_REV2 ? ~(unsigned)FLAG_RECENT : ~0U;
+}
 static inline struct account *imap_account(const struct imap *s) { return s->served->account; }
 
 /* ---- replies (reply.c) ------------------------------------------------------------------ */

@@ -222,7 +222,7 @@ bool mailbox_decode(struct parse *p, struct str raw, bool pattern, struct str *o
 	BUF_SCOPED b = {};
 
 	if (p->utf8 || (pattern && !str_has_byte(raw, '&'))) {
-		if (!utf8_valid(raw))
+		if (!utf8_valid(raw) || (!p->utf8 && !str_is_ascii(raw)))
 			return false;
 		*out = text_nfc_str(p->a, raw);
 	} else if (str_has_byte(raw, '&') || !str_is_ascii(raw)) {

@@ -111,7 +111,7 @@ void imap_write_fetch_flags(struct imap *s, uint32_t seq, const struct msg *m, u
 	}
 	p = put(p, "FLAGS ", 6);
 	b->n += (size_t)(p - start);
-	write_flags(b, m->flags, m->keywords, names, names_n);
+	write_flags(b, m->flags & imap_flags_shown(s), m->keywords, names, names_n);
 	buf_add(b, STR(")\r\n"));
 }
 

@@ -14,13 +14,15 @@ struct pending {
 	bool gone;         /* the session let go */
 	struct err err;
 	struct conn *conn; /* counted */
+	void (*release)(void *ctx);
+	void *release_ctx;
 };
 
 struct pending *pending_new(struct conn *c)
 {
 	struct pending *p = mem_new(struct pending);
 
-	lock_init(&p->lock, LOCK_SESSION);
+	lock_init(&p->lock, LOCK_LEAF);
 	p->holds = 2;
 	p->conn = conn_ref(c);
 	return p;
@@ -34,9 +36,17 @@ static void let_go(struct pending *p, unsigned holds)
 	lock_drop(&p->lock);
 	if (!last)
 		return;
+	if (p->release)
+		p->release(p->release_ctx);
 	conn_unref(p->conn);
 	lock_fini(&p->lock);
 	free(p);
+}
+
+void pending_release(struct pending *p, void (*release)(void *ctx), void *ctx)
+{
+	p->release = release;
+	p->release_ctx = ctx;
 }
 
 void pending_done(void *pending, const struct err *err)

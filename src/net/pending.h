@@ -13,6 +13,9 @@ struct conn;
 struct pending;
 
 struct pending *pending_new(struct conn *c);            /* two holders: the session and the callback */
+/* release(ctx) is called once neither side holds it any more: for what the asked one still uses
+ * although the session has gone. */
+void pending_release(struct pending *p, void (*release)(void *ctx), void *ctx);
 void pending_done(void *pending,
 		  const struct err *err); /* the callback: exactly once, any thread; err NULL: fine */
 /* The session: has it come? Then *out is the outcome (kind ERR_NONE: fine). */

@@ -4,14 +4,11 @@
 #include "pop3/pop3_int.h"
 #include <string.h>
 
-void pop3_body_init(struct pop3_body *s, bool add_cr, bool limited, uint32_t lines)
+void pop3_body_init(struct pop3_body *s, bool limited, uint32_t lines)
 {
-	*s = (struct pop3_body){.add_cr = add_cr,
-				.limited = limited,
-				.in_header = true,
-				.lines_left = lines,
-				.bol = true,
-				.line_empty = true};
+	*s = (struct pop3_body){
+		.limited = limited, .in_header = true, .lines_left = lines, .bol = true, .line_empty = true,
+	};
 }
 
 /* The line that ended: does TOP need more? RFC 1939 7: the header, the blank line, then the lines. */
@@ -29,13 +26,7 @@ static void feed_line(struct pop3_body *s, struct str text, bool ends, struct bu
 {
 	if (s->bol && text.p[0] == '.')
 		buf_byte(out, '.');
-	char before = text.n > 1 ? text.p[text.n - 2] : s->last;
-	if (ends && s->add_cr && before != '\r') {
-		buf_add(out, str_sub(text, 0, text.n - 1));
-		buf_add(out, STR("\r\n"));
-	} else {
-		buf_add(out, text);
-	}
+	buf_add(out, text);
 	size_t n = text.n - ends;
 	s->line_empty = s->line_empty && (n == 0 || (n == 1 && text.p[0] == '\r'));
 	s->last = text.p[text.n - 1];

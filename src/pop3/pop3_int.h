@@ -28,7 +28,6 @@ void pop3_lang(struct buf *b, struct str argument, enum pop3_language *language)
 
 /* ---- message text on its way out (body.c) ---- */
 struct pop3_body {
-	bool add_cr;         /* bare LF becomes CRLF */
 	bool limited;        /* TOP: header and lines_left lines */
 	bool in_header;
 	uint32_t lines_left;
@@ -37,7 +36,7 @@ struct pop3_body {
 	char last;           /* octet before, 0 at first */
 	bool over;           /* TOP has enough */
 };
-void pop3_body_init(struct pop3_body *s, bool add_cr, bool limited, uint32_t lines);
+void pop3_body_init(struct pop3_body *s, bool limited, uint32_t lines);
 /* Dot-stuffed (RFC 1939 3); any cut of the text gives the same. */
 void pop3_body_feed(struct pop3_body *s, struct str text, struct buf *out);
 void pop3_body_end(struct pop3_body *s, struct buf *out); /* last line end if missing, and "." */

@@ -196,7 +196,7 @@ static bool open_message(struct pop3 *s, uint32_t n)
 static void send_message(struct pop3 *s, bool limited, uint32_t lines)
 {
 	buf_fmt(out(s), "+OK %u octets\r\n", s->content.msg.size);
-	pop3_body_init(&s->body, !s->content.as_is, limited, lines);
+	pop3_body_init(&s->body, limited, lines);
 	s->sent = 0;
 	s->sending = true;
 }
