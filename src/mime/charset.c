@@ -59,6 +59,14 @@ static bool pool_open(enum charset cs)
 	return pool[cs].open;
 }
 
+/* Can it be converted here? Not when preload missed it and the sandbox is on. */
+static bool is_available(enum charset cs)
+{
+	if (!charsets[cs].iconv_name) return true;
+	LOCK_SCOPED(&pool[cs].lock);
+	return pool_open(cs);
+}
+
 void charset_preload(void)
 {
 	pthread_once(&pool_once, pool_init);
@@ -332,7 +340,7 @@ void charset_decode(struct buf *out, struct str label, struct str text)
 	if (utf8_valid(text)) {
 		out->n = before;
 		buf_add(out, text);
-	} else if (!pool[cs].open && charsets[cs].iconv_name) {
+	} else if (!is_available(cs)) {
 		out->n = before;
 		decode_as(out, sniff(text), text, &bad);
 	}
