@@ -34,6 +34,19 @@ int cmd_role(struct cli *cli)
 	return role_main(cli_arg(cli, 0), (unsigned)index);
 }
 
+int cmd_probe(struct cli *cli)
+{
+	struct err err = {0};
+	int code = cli_config(cli);
+
+	if (code)
+		return code;
+	if (!proc_probe(cli->config, cli_arg(cli, 0), &cli->out, &err))
+		return cli_fail_err(cli, &err);
+	cli_print(cli, "\n");
+	return CLI_OK;
+}
+
 /* One request to the master; 0, or the exit code after a message. */
 static int ask(struct cli *cli, char request, struct json_doc **out)
 {

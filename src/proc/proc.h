@@ -33,3 +33,7 @@ bool proc_ask_master(const char *run_dir, char request, struct buf *reply, struc
 /* {"pid", "host", "ports": {...}} without the closing brace's accounts: members of an object. */
 struct json_writer;
 void proc_write_ready(const struct config *c, struct json_writer *w);
+
+/* What the role can still do inside its sandbox, tried in children: a JSON object of acts. While no server
+ * runs on these files. */
+bool proc_probe(const struct config *c, struct str role, struct buf *out, struct err *err) MUST_CHECK;

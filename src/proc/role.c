@@ -27,6 +27,11 @@ static const struct role_form *const forms[ROLE_COUNT] = {
 #undef ROLE
 };
 
+const struct role_form *role_form(enum role_id id)
+{
+	return forms[id];
+}
+
 /* ---- what the roles ask --------------------------------------------------------------------- */
 
 struct config *role_config(struct role *r)

@@ -38,6 +38,8 @@ struct role_form {
 extern const struct role_form role_form_log, role_form_keys, role_form_auth, role_form_smtp, role_form_login,
 	role_form_mailbox, role_form_queue;
 
+const struct role_form *role_form(enum role_id id);
+
 struct peer { /* a channel to one other process */
 	struct role *role;
 	enum channel_kind kind;
