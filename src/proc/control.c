@@ -56,8 +56,10 @@ static void accept_client(struct server *s)
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	size_t oldest = 0;
 
-	if (fd < 0)
+	if (fd < 0) {
+		poll(NULL, 0, 100); /* no descriptor left, say: the client waits in the queue, we do not spin */
 		return;
+	}
 	if (!may_ask(fd, s->control.role->owner_uid)) {
 		close(fd);
 		return;

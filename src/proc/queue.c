@@ -362,7 +362,7 @@ static void queue_status(struct role *r, struct json_writer *w)
 }
 
 const struct role_form role_form_queue = {
-	.calls = SANDBOX_FILES | SANDBOX_WATCH,
+	.calls = SANDBOX_FILES | SANDBOX_WATCH | SANDBOX_CONNECTED,
 	.net = true,
 	.create = queue_create,
 	.prepare = queue_prepare,
