@@ -272,5 +272,12 @@ static inline int talk_directory(const char *directory, void (*one)(void **path)
 		tests[i] = (struct CMUnitTest){
 			.name = list[i]->d_name, .test_func = one, .initial_state = path};
 	}
-	return n > 0 ? _cmocka_run_group_tests(directory, tests, (size_t)n, NULL, NULL) : 1;
+	int failed = n > 0 ? _cmocka_run_group_tests(directory, tests, (size_t)n, NULL, NULL) : 1;
+	for (int i = 0; i < n; i++) {
+		free(tests[i].initial_state);
+		free(list[i]);
+	}
+	free(tests);
+	free(list);
+	return failed;
 }

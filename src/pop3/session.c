@@ -126,7 +126,8 @@ static void list_line(struct pop3 *s, enum pop3_listing listing, uint32_t n, str
 	if (!message(s, n, &m))
 		return;
 	char *start = write_room(b), *p = start;
-	p = put(p, before.p, before.n);
+	if (before.n)
+		p = put(p, before.p, before.n);
 	p = put_u64(p, n);
 	*p++ = ' ';
 	if (listing == LISTING_SIZES) {

@@ -111,7 +111,8 @@ static void drop_twins(struct sync *s)
 {
 	size_t kept = 0;
 
-	qsort(s->mine, s->mine_n, sizeof(*s->mine), by_uid);
+	if (s->mine_n)
+		qsort(s->mine, s->mine_n, sizeof(*s->mine), by_uid);
 	for (size_t i = 0; i < s->mine_n; i++)
 		if (!kept || !same_file(s, &s->mine[kept - 1], &s->mine[i]))
 			s->mine[kept++] = s->mine[i];
