@@ -107,6 +107,8 @@ bool smtp_bdat_parse(struct str args, uint64_t *out_size, bool *out_last)
 		return false;
 	if (scan_end(&s))
 		return true;
+	if (!scan_byte(&s, ' '))
+		return false;
 	scan_blanks(&s);
 	*out_last = str_eq_nocase(scan_rest(&s), STR("LAST"));
 	return *out_last;
