@@ -105,7 +105,8 @@ void cli_print(struct cli *cli, const char *fmt, ...)
 
 void cli_flush(struct cli *cli)
 {
-	fwrite(cli->out.p, 1, cli->out.n, stdout);
+	if (cli->out.n)
+		fwrite(cli->out.p, 1, cli->out.n, stdout);
 	fflush(stdout);
 	buf_clear(&cli->out);
 }

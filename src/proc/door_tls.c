@@ -45,7 +45,7 @@ static bool sign_remotely(void *ctx, const unsigned char id[KEY_ID_SIZE], enum s
 void door_tls_init(struct door_tls *d, struct role *r)
 {
 	d->role = r;
-	lock_init(&d->lock, LOCK_CRYPTO);
+	lock_init(&d->lock, LOCK_PROC);
 }
 
 static void set_ticket_keys(struct door_tls *d)

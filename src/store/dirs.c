@@ -311,7 +311,8 @@ bool dirs_list(struct account *a, struct arena *ar, struct mailbox_dir **out, si
 	for (size_t i = 0; i < l.n; i++)
 		if (l.name[i].p[0] == '.' && mailbox_of_dir(ar, l.name[i], &list[n].name))
 			list[n++].dir = l.name[i];
-	qsort(list, n, sizeof(*list), by_name);
+	if (n)
+		qsort(list, n, sizeof(*list), by_name);
 
 	size_t kept = 0;
 	for (size_t i = 0; i < n; i++)

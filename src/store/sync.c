@@ -482,7 +482,8 @@ static bool adopt(struct sync *s, struct err *err)
 	}
 	if (!n)
 		return true;
-	qsort(s->other, n, sizeof(*s->other), by_arrival);
+	if (n)
+		qsort(s->other, n, sizeof(*s->other), by_arrival);
 
 	uint32_t uid;
 	if (!begin(s, (uint32_t)n, &uid, err))

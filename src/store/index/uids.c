@@ -72,7 +72,8 @@ struct uid_set uids_normal(struct arena *a, struct uid_set s)
 		if (r[i].first > r[i].last)
 			r[i] = (struct uid_range){s.r[i].last, s.r[i].first};
 	}
-	qsort(r, s.n, sizeof(*r), by_first);
+	if (s.n)
+		qsort(r, s.n, sizeof(*r), by_first);
 	struct uids out = {0};
 	for (size_t i = 0; i < s.n; i++)
 		uids_add_range(a, &out, r[i].first, r[i].last);
