@@ -95,8 +95,8 @@ static void uses_by_name(struct mailbox_entry *list, size_t n)
 	}
 }
 
-static bool list_locked(struct account *a, struct arena *ar, struct mailbox_entry **out, size_t *out_n,
-			struct err *err)
+static bool list_locked(struct account *a, bool names_count, struct arena *ar, struct mailbox_entry **out,
+			size_t *out_n, struct err *err)
 {
 	struct mailbox_dir *dirs;
 	struct name_list subscribed;
@@ -121,7 +121,8 @@ static bool list_locked(struct account *a, struct arena *ar, struct mailbox_entr
 	if (*out_n)
 		qsort(*out, *out_n, sizeof(**out), entry_order);
 	mark_relations(*out, *out_n, &subscribed);
-	uses_by_name(*out, *out_n);
+	if (names_count)
+		uses_by_name(*out, *out_n);
 	return true;
 }
 
@@ -130,20 +131,21 @@ bool mailbox_list(struct account *a, struct arena *ar, struct mailbox_entry **ou
 {
 	if (!account_lock(a, USE_READ, err))
 		return false;
-	bool ok = list_locked(a, ar, out, out_n, err);
+	bool ok = list_locked(a, true, ar, out, out_n, err);
 	account_unlock(a);
 	return ok || err_while(err, "listing the mailboxes of %.*s", STR_ARG(a->address));
 }
 
 /* ---- CREATE ----------------------------------------------------------------------------- */
-static bool use_is_taken(struct account *a, struct arena *ar, enum special_use use, struct str *out_name,
-			 bool *out_taken, struct err *err)
+/* names_count: a mailbox may have the use by its name alone. */
+static bool use_is_taken(struct account *a, bool names_count, struct arena *ar, enum special_use use,
+			 struct str *out_name, bool *out_taken, struct err *err)
 {
 	struct mailbox_entry *list;
 	size_t n;
 
 	*out_taken = false;
-	if (!list_locked(a, ar, &list, &n, err))
+	if (!list_locked(a, names_count, ar, &list, &n, err))
 		return false;
 	for (size_t i = 0; i < n && !*out_taken; i++)
 		if (list[i].use == use && !(list[i].attrs & MAILBOX_NONEXISTENT)) {
@@ -164,7 +166,7 @@ static bool create_locked(struct account *a, struct str name, enum special_use u
 		return false;
 	if (d)
 		return err_set(err, ERR_EXISTS, "mailbox exists");
-	if (use != USE_NONE && !use_is_taken(a, ar, use, &other, &taken, err))
+	if (use != USE_NONE && !use_is_taken(a, false, ar, use, &other, &taken, err))
 		return false;
 	if (taken)
 		return err_set(err, ERR_CONFLICT, "another mailbox has that special use");
@@ -473,7 +475,7 @@ bool mailbox_special(struct account *a, enum special_use use, struct arena *ar, 
 
 	if (!account_lock(a, USE_READ, err))
 		return false;
-	bool ok = use_is_taken(a, ar, use, out_name, &found, err);
+	bool ok = use_is_taken(a, true, ar, use, out_name, &found, err);
 	account_unlock(a);
 	if (!ok || found)
 		return ok;

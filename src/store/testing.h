@@ -7,6 +7,7 @@
 #pragma once
 #include "base/testing.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "journal/journal.h"
 #include "store/store_int.h"
 #include <errno.h>
