@@ -227,20 +227,24 @@ static bool round_of(const char *fault, unsigned n)
 /* Until no operation is left: some faults are borne without failing anything. */
 static void all_rounds(const char *fault, unsigned step)
 {
-	unsigned quiet = 0;
+	unsigned quiet = 0, reached = 0, n;
 
-	for (unsigned n = 1; quiet < 40 / step + 2; n += step)
-		quiet = round_of(fault, n) ? 0 : quiet + 1;
+	for (n = 1; quiet < 40 / step + 2; n += step) {
+		bool hit = round_of(fault, n);
+		quiet = hit ? 0 : quiet + 1;
+		reached += hit;
+	}
+	print_message("%s: %u operations, %u made a step fail\n", fault, n, reached);
 }
 
 static void test_kill(void **state)
 {
-	all_rounds("kill", 1);
+	all_rounds("kill", 2);
 }
 
 static void test_enospc(void **state)
 {
-	all_rounds("enospc", 2);
+	all_rounds("enospc", 3);
 }
 
 static void test_eio(void **state)
@@ -250,7 +254,7 @@ static void test_eio(void **state)
 
 static void test_emfile(void **state)
 {
-	all_rounds("emfile", 2);
+	all_rounds("emfile", 4);
 }
 
 int main(void)
