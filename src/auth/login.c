@@ -197,6 +197,8 @@ static enum login_event poll_hand_over(struct login *l, struct auth_result *out)
 	if (err.kind == ERR_NONE)
 		return LOGIN_TAKEN;
 	log_err(LOG_WARN, "login.handover", &err);
+	if (!conn_tls(l->conn)) /* the connection itself was given away, and told there */
+		return LOGIN_TAKEN;
 	*out = (struct auth_result){.outcome = AUTH_TEMP};
 	return refused(l, AUTH_TEMP);
 }
