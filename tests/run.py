@@ -28,7 +28,7 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TESTDATA = ROOT.parent / 'shared' / 'testdata'
 STAGES = ['build', 'unit', 'thread', 'fuzz', 'check', 'server']
-THREADED = {'net', 'ipc', 'journal', 'store', 'base'}
+THREADED = {'net', 'smtp', 'ipc', 'journal', 'store', 'base'}
 OUTPUT_SHOWN = 12000  # characters of a failure's output
 
 # directory: (environment, meson options)

@@ -28,6 +28,7 @@ enum smtp_state {
 	SMTP_STATE_DATA,
 	SMTP_STATE_BDAT,
 	SMTP_STATE_ACCEPT,     /* the commit is awaited */
+	SMTP_STATE_PRESSURE,   /* MAIL waits for room in the journal */
 	SMTP_STATE_STARTTLS,
 	SMTP_STATE_CLOSE,
 };
@@ -40,6 +41,7 @@ enum {
 	BODY_MEMORY = 64 << 20,     /* of all sessions */
 	HEADROOM = 1536,            /* in front of a body, for the fields added */
 	PRESSURE_TIMEOUT_MS = 30000,
+	PRESSURE_STEP_MS = 20, PRESSURE_WAIT_MS = 2000, /* before MAIL is answered 452 */
 };
 
 /* A login under way. */
@@ -109,6 +111,7 @@ struct smtp_session {
 	struct conn_addr peer;
 	struct buf peer_text, peer_name, helo, account, mechanism, ticket;
 	uint16_t peer_port;
+	unsigned pressed_ms; /* how long MAIL has waited */
 	unsigned errors, commands, transactions, auth_failures, messages;
 	uint64_t chunk_left;
 	bool chunk_last, chunk_void; /* void: octets are passed over, the reply is written already */

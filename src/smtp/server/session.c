@@ -154,6 +154,10 @@ static void on_deadline(struct smtp_session *s)
 		s->state = SMTP_STATE_AUTH_WAIT; /* and its answer is there */
 		return;
 	}
+	if (s->state == SMTP_STATE_PRESSURE) {
+		s->state = SMTP_STATE_COMMAND;
+		return;
+	}
 	log_event(LOG_INFO, "smtp.timeout", K_STR(peer, buf_str(&s->peer_text)), K_INT(state, s->state));
 	smtp_close(s, "4.4.2", "timeout, closing connection");
 }
@@ -284,6 +288,22 @@ static bool skip_line(struct smtp_session *s, struct str in)
 	return false;
 }
 
+/* Placing is slower than accepting: a sender that waits a little comes to no harm, one that is told 452
+ * may come again in half an hour. */
+static bool must_wait(struct smtp_session *s, struct str line)
+{
+	const struct smtp_services *v = &s->server->services;
+	if (s->state != SMTP_STATE_COMMAND || s->tx || !str_starts_nocase(line, STR("MAIL ")) ||
+	    s->pressed_ms >= PRESSURE_WAIT_MS || !v->pressure || v->pressure(v->ctx) < 2) {
+		s->pressed_ms = 0;
+		return false;
+	}
+	s->pressed_ms += PRESSURE_STEP_MS;
+	s->state = SMTP_STATE_PRESSURE;
+	conn_deadline(s->conn, PRESSURE_STEP_MS);
+	return true;
+}
+
 /* False: there is no whole line. */
 static bool take_line(struct smtp_session *s)
 {
@@ -295,6 +315,8 @@ static bool take_line(struct smtp_session *s)
 	size_t max = line_limit(s, in);
 	if (whole && n <= max) {
 		struct str line = str_sub(in, 0, n - 2);
+		if (must_wait(s, line))
+			return false;
 		if (s->state == SMTP_STATE_AUTH_LINE) {
 			smtp_auth_response(s, line);
 			secret_wipe((char *)line.p, line.n);
@@ -342,7 +364,8 @@ static bool step(struct smtp_session *s)
 			return false;
 		smtp_auth_answered(s);
 		return true;
-	case SMTP_STATE_AUTH_DELAY: return false;
+	case SMTP_STATE_AUTH_DELAY:
+	case SMTP_STATE_PRESSURE: return false;
 	case SMTP_STATE_DATA:
 		if (!smtp_content_data(s))
 			return false;
@@ -393,6 +416,7 @@ static unsigned park(struct smtp_session *s)
 		return input;
 	case SMTP_STATE_AUTH_WAIT:
 	case SMTP_STATE_AUTH_DELAY:
+	case SMTP_STATE_PRESSURE:
 	case SMTP_STATE_ACCEPT: return PARK_EVENT;
 	case SMTP_STATE_STARTTLS: return PARK_STARTTLS;
 	case SMTP_STATE_CLOSE: break;
