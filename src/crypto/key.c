@@ -79,7 +79,7 @@ bool spki_id(EVP_PKEY *pkey, unsigned char *out, struct err *err)
 	return true;
 }
 
-bool pkey_accepted(EVP_PKEY *pkey, enum key_type *out_type, struct err *err)
+static bool accepted(EVP_PKEY *pkey, unsigned rsa_bits_min, enum key_type *out_type, struct err *err)
 {
 	char group[32] = "";
 	if (EVP_PKEY_is_a(pkey, "EC")) {
@@ -94,22 +94,27 @@ bool pkey_accepted(EVP_PKEY *pkey, enum key_type *out_type, struct err *err)
 		return *out_type = KEY_ED25519, true;
 	if (EVP_PKEY_is_a(pkey, "RSA")) {
 		int bits = EVP_PKEY_get_bits(pkey);
-		if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
-			return err_set(err, ERR_LIMIT, "RSA keys must have %d to %d bits, this has %d",
-				       RSA_BITS_MIN, RSA_BITS_MAX, bits);
+		if (bits < (int)rsa_bits_min || bits > RSA_BITS_MAX)
+			return err_set(err, ERR_LIMIT, "RSA keys must have %u to %d bits, this has %d",
+				       rsa_bits_min, RSA_BITS_MAX, bits);
 		return *out_type = KEY_RSA, true;
 	}
 	return err_set(err, ERR_LIMIT, "keys must be EC (P-256, P-384), RSA or Ed25519");
 }
 
+bool pkey_accepted(EVP_PKEY *pkey, enum key_type *out_type, struct err *err)
+{
+	return accepted(pkey, RSA_BITS_MIN, out_type, err);
+}
+
 /* Takes pkey over in every case. */
-static bool key_of(EVP_PKEY *pkey, struct key **out, struct err *err)
+static bool key_of(EVP_PKEY *pkey, unsigned rsa_bits_min, struct key **out, struct err *err)
 {
 	struct key *key = calloc(1, sizeof *key);
 	if (!key)
 		abort();
 	key->pkey = pkey;
-	if (!pkey_accepted(pkey, &key->type, err) || !spki_id(pkey, key->id, err)) {
+	if (!accepted(pkey, rsa_bits_min, &key->type, err) || !spki_id(pkey, key->id, err)) {
 		key_free(key);
 		return false;
 	}
@@ -136,6 +141,12 @@ static int give_passphrase(char *out, int size, int writing, void *arg)
 
 bool key_load(struct str pem, struct str passphrase, struct key **out, struct err *err)
 {
+	return key_load_rsa(pem, passphrase, RSA_BITS_MIN, out, err);
+}
+
+bool key_load_rsa(struct str pem, struct str passphrase, unsigned rsa_bits_min, struct key **out,
+		  struct err *err)
+{
 	if (pem.n == 0 || pem.n > PEM_MAX)
 		return err_set(err, ERR_SYNTAX, "not a private key in PEM");
 	ERR_clear_error();
@@ -146,7 +157,7 @@ bool key_load(struct str pem, struct str passphrase, struct key **out, struct er
 	EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, &pass);
 	BIO_free(bio);
 	if (pkey)
-		return key_of(pkey, out, err);
+		return key_of(pkey, rsa_bits_min, out, err);
 	if (pass.asked)
 		return crypto_err(err, ERR_DENIED,
 				  passphrase.n ? "the passphrase of the private key is wrong"
@@ -177,7 +188,7 @@ bool key_generate(enum key_type type, unsigned rsa_bits, struct key **out, struc
 	}
 	if (!pkey)
 		return crypto_err(err, ERR_TEMP, "a key cannot be generated");
-	return key_of(pkey, out, err);
+	return key_of(pkey, RSA_BITS_MIN, out, err);
 }
 
 void key_free(struct key *key)
@@ -231,6 +242,23 @@ bool key_public_der(const struct key *key, struct buf *out, struct err *err)
 	buf_add_bytes(out, der, (size_t)n);
 	OPENSSL_free(der);
 	return true;
+}
+
+bool key_public_info(struct str public_der, enum key_type *out_type, unsigned *out_bits, struct err *err)
+{
+	const unsigned char *p = (const unsigned char *)public_der.p;
+	struct err other;
+	ERR_clear_error();
+	EVP_PKEY *pkey = public_der.n > 0 && public_der.n <= PEM_MAX ? d2i_PUBKEY(NULL, &p, (long)public_der.n)
+								      : NULL;
+	if (!pkey)
+		return crypto_err(err, ERR_SYNTAX, "not a public key");
+	bool known = EVP_PKEY_is_a(pkey, "RSA") || accepted(pkey, RSA_BITS_MIN, out_type, &other);
+	if (EVP_PKEY_is_a(pkey, "RSA"))
+		*out_type = KEY_RSA;
+	*out_bits = (unsigned)EVP_PKEY_get_bits(pkey);
+	EVP_PKEY_free(pkey);
+	return known || err_set(err, ERR_SYNTAX, "a public key of another kind");
 }
 
 static bool set_padding(EVP_PKEY_CTX *ctx, const struct sign_form_row *row)

@@ -35,6 +35,9 @@ struct key;
  * never asked for on a terminal. ERR_DENIED: passphrase missing or wrong; ERR_SYNTAX: not a key;
  * ERR_LIMIT: kind or size not accepted (RSA below 2048 or above 8192 bits, other curves). */
 bool key_load(struct str pem, struct str passphrase, struct key **out, struct err *err) MUST_CHECK;
+/* The same with RSA keys from rsa_bits_min on: DKIM has 1024 in use (RFC 8301 3.2). */
+bool key_load_rsa(struct str pem, struct str passphrase, unsigned rsa_bits_min, struct key **out,
+		  struct err *err) MUST_CHECK;
 bool key_generate(enum key_type type, unsigned rsa_bits, struct key **out, struct err *err) MUST_CHECK;
 void key_free(struct key *key); /* accepts NULL */
 const unsigned char *key_id(const struct key *key); /* KEY_ID_SIZE bytes, as long as the key */
@@ -44,6 +47,10 @@ unsigned key_bits(const struct key *key);
 bool key_write_pem(const struct key *key, struct str passphrase, struct buf *out, struct err *err) MUST_CHECK;
 /* DER SubjectPublicKeyInfo. */
 bool key_public_der(const struct key *key, struct buf *out, struct err *err) MUST_CHECK;
+
+/* What a foreign DER SubjectPublicKeyInfo holds, of whatever size. ERR_SYNTAX: not one, or another kind. */
+bool key_public_info(struct str public_der, enum key_type *out_type, unsigned *out_bits,
+		     struct err *err) MUST_CHECK;
 
 /* Signs any text: for callers that made the text themselves or checked its form, as tls_form.h
  * does for doors. ERR_CONFLICT: the form does not belong to this kind of key. */
