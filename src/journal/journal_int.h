@@ -56,6 +56,7 @@ struct segment_walk {
 	bool gap;          /* bad bytes passed since the last good record */
 	struct buf window; /* bytes of the file from window_at */
 	uint64_t window_at;
+	uint32_t window_want; /* bytes of the next read: few at first, as most walks go on for a few records */
 	char side[JOURNAL_SIDE_NAME];
 };
 /* false: not a segment in use (zeros, torn header); err is set only for I/O errors. */
@@ -64,6 +65,8 @@ bool segment_walk_begin(struct segment_walk *w, int fd, uint64_t size, struct er
  * stops at the first place without a good record instead of looking for more behind it. */
 bool segment_walk_next(struct segment_walk *w, bool probe, struct journal_record *out,
 		       struct err *err) MUST_CHECK;
+/* What was read ahead is read again: what was zero then may be a record now. */
+void segment_walk_refresh(struct segment_walk *w);
 void segment_walk_end(struct segment_walk *w);
 
 /* Ranges of sequence numbers that never happened. */

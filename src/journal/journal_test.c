@@ -338,7 +338,10 @@ static void a_failed_operation_voids_its_batch(void **state)
 		snprintf(rule, sizeof rule, "eio:%d", n);
 		struct journal *j = open_journal(f);
 		struct err err = {0};
+		struct journal_reader *r;
 		assert_true(put(j, "first", NULL, &err));
+		assert_true(journal_reader_open(f->dirfd, "test", &r, &err));
+		assert_true(journal_reader_each(r, 1, 1, note, f, &err)); /* its cursor stands before the batch */
 		setenv("PABAL_FAULT", rule, 1);
 		file_faults_init("test");
 		for (int i = 0; i < 5; i++) {
@@ -352,6 +355,11 @@ static void a_failed_operation_voids_its_batch(void **state)
 		setenv("PABAL_FAULT", "", 1);
 		file_faults_init("test");
 		assert_true(put(j, "last", NULL, &err));
+		assert_true(journal_reader_each(r, 2, 7, note, f, &err));
+		journal_reader_close(r);
+		assert_non_null(memmem(f->seen.p, f->seen.n, want, strlen(want)));
+		assert_int_equal(f->seen.n, strlen("1:first ") + strlen(want) + strlen("7:last "));
+		buf_clear(&f->seen);
 		journal_close(j);
 		journal_close(open_journal(f));
 		assert_non_null(memmem(f->seen.p, f->seen.n, want, strlen(want)));

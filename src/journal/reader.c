@@ -153,7 +153,7 @@ static size_t cursor_place(struct journal_reader *r, uint64_t seq, struct err *e
 	size_t at = cursor_segment(r);
 	if (at < r->n && r->walk.last_seq < seq) {
 		r->walk.fd = r->known[at].fd;
-		r->walk.window.n = 0; /* what was zero then may be a record now */
+		segment_walk_refresh(&r->walk);
 		r->walk.gap = false;
 		return at;
 	}
@@ -172,34 +172,29 @@ enum walked { WALK_ENDED, WALK_STOPPED, WALK_FAILED };
 static enum walked walk_on(struct journal_reader *r, uint64_t from, uint64_t to, bool probe,
 			   journal_replay *fn, void *ctx, struct err *err)
 {
+	struct segment_walk *w = &r->walk;
 	struct journal_record rec;
-	while (r->walk.last_seq < to && segment_walk_next(&r->walk, probe, &rec, err)) {
+	for (;;) {
+		uint64_t at = w->at, last_seq = w->last_seq;
+		if (last_seq >= to || !segment_walk_next(w, probe, &rec, err))
+			break;
 		if (rec.type == JOURNAL_VOID || rec.type == JOURNAL_CHECKPOINT || rec.seq < from)
 			continue;
 		if (rec.seq > to) { /* not acknowledged: to be seen again next time */
-			stop_walking(r);
+			w->at = at;
+			w->last_seq = last_seq;
 			return WALK_STOPPED;
 		}
-		if (!void_ranges_have(&r->voids, rec.seq) && !fn(ctx, &rec, err)) {
-			stop_walking(r);
-			return err->kind == ERR_NONE ? WALK_STOPPED : WALK_FAILED;
-		}
+		if (void_ranges_have(&r->voids, rec.seq) || fn(ctx, &rec, err))
+			continue;
+		if (err->kind == ERR_NONE) /* enough for now: the cursor stays, or each call would begin anew */
+			return WALK_STOPPED;
+		stop_walking(r);
+		return WALK_FAILED;
 	}
 	if (err->kind != ERR_NONE)
 		return WALK_FAILED;
 	return r->walk.last_seq >= to ? WALK_STOPPED : WALK_ENDED;
-}
-
-/* The usual case: the new records follow in the segment of the last call. */
-static enum walked follow(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn,
-			  void *ctx, struct err *err)
-{
-	struct segment_walk now;
-	if (!r->walking || from <= r->walk.last_seq ||
-	    !segment_walk_begin(&now, r->walk.fd, r->walk.size, err) || now.h.nonce != r->walk.h.nonce)
-		return err->kind == ERR_NONE ? WALK_ENDED : WALK_FAILED;
-	r->walk.window.n = 0; /* what was zero then may be a record now */
-	return walk_on(r, from, to, true, fn, ctx, err);
 }
 
 bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, journal_replay *fn,
@@ -208,11 +203,7 @@ bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, j
 	err_clear(err);
 	if (from > to)
 		return true;
-	enum walked w = follow(r, from, to, fn, ctx, err);
-	if (w != WALK_ENDED)
-		return w == WALK_STOPPED;
-	if (r->walking && r->walk.last_seq >= from)
-		from = r->walk.last_seq + 1;
+	/* Even when the cursor's segment goes on: what follows there may be void by a later one. */
 	if (!look(r, err))
 		return false;
 	for (size_t i = cursor_place(r, from, err); i < r->n; i++) {
@@ -225,7 +216,7 @@ bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, j
 		learn_voids(r, i + 1);
 		/* The owner may be writing behind the last record; elsewhere damage may hide good ones. */
 		bool last = i + 1 == r->n;
-		w = walk_on(r, from, to, last, fn, ctx, err);
+		enum walked w = walk_on(r, from, to, last, fn, ctx, err);
 		if (w == WALK_ENDED && last &&
 		    to != UINT64_MAX) { /* it said "to" is there: so this is damage */
 			w = walk_on(r, from, to, false, fn, ctx, err);

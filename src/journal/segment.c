@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const char magic[8] = "PABALJ1\n";
-enum { HEADER_BYTES = 36, WINDOW = 256 * 1024 };
+enum { HEADER_BYTES = 36, WINDOW_FIRST = 16 * 1024, WINDOW_MAX = 256 * 1024 };
 
 static void put32(char *p, uint32_t v)
 {
@@ -93,7 +93,7 @@ void record_head_encode(char out[RECORD_HEAD], uint64_t nonce, uint64_t seq, enu
 
 bool segment_walk_begin(struct segment_walk *w, int fd, uint64_t size, struct err *err)
 {
-	*w = (struct segment_walk){.fd = fd, .size = size, .at = SEGMENT_BLOCK};
+	*w = (struct segment_walk){.fd = fd, .size = size, .at = SEGMENT_BLOCK, .window_want = WINDOW_FIRST};
 	char head[HEADER_BYTES];
 	ssize_t n = pread(fd, head, sizeof head, 0);
 	if (n < 0)
@@ -102,6 +102,12 @@ bool segment_walk_begin(struct segment_walk *w, int fd, uint64_t size, struct er
 		return false;
 	w->last_seq = w->h.first_seq - 1;
 	return true;
+}
+
+void segment_walk_refresh(struct segment_walk *w)
+{
+	buf_clear(&w->window);
+	w->window_want = WINDOW_FIRST;
 }
 
 void segment_walk_end(struct segment_walk *w)
@@ -114,7 +120,9 @@ static bool window_view(struct segment_walk *w, uint64_t n, struct str *out, str
 {
 	uint64_t in_window = w->at - w->window_at;
 	if (w->at < w->window_at || in_window > w->window.n || w->window.n - in_window < n) {
-		uint64_t want = n > WINDOW ? n : WINDOW;
+		uint64_t want = n > w->window_want ? n : w->window_want;
+		if (w->window_want < WINDOW_MAX)
+			w->window_want *= 2;
 		if (want > w->size - w->at)
 			want = w->size - w->at;
 		buf_clear(&w->window);
