@@ -569,8 +569,10 @@ void conn_die(struct conn *c)
 	c->tls = NULL;
 	tls_context_unref(c->next_tls);
 	c->next_tls = NULL;
-	pump_free(c->pump);
-	c->pump = NULL;
+	if (c->pump) { /* a late event of the pump may be looking at the NULL that pump_end left */
+		pump_free(c->pump);
+		c->pump = NULL;
+	}
 	io_drop(c);
 	if (c->fd >= 0)
 		close(c->fd);

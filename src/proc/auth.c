@@ -356,14 +356,6 @@ static bool auth_drained(struct role *r)
 	return true;
 }
 
-static void auth_stop(struct role *r)
-{
-	struct auth_role *a = r->state;
-
-	verdict_engine_free(a->verdicts);
-	directory_close(a->directory);
-}
-
 static void auth_status(struct role *r, struct json_writer *w)
 {
 	struct auth_role *a = r->state;
@@ -392,6 +384,5 @@ const struct role_form role_form_auth = {
 	.on_lost = auth_on_lost,
 	.configured = auth_configured,
 	.drained = auth_drained,
-	.stop = auth_stop,
 	.status = auth_status,
 };

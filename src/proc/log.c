@@ -38,7 +38,7 @@ struct log_role {
 	struct source sources[SOURCES_MAX];
 	size_t sources_n;
 	bool json, reopen, drain;
-	uint64_t lines, lost, forged;
+	_Atomic uint64_t lines, lost, forged; /* the reader's counts, shown by others */
 
 	int dir_fd, file_fd, wake;
 	char file[256]; /* name in dir_fd; empty: standard error */

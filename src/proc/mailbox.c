@@ -606,7 +606,6 @@ static void role_mailbox_stop(struct role *r)
 
 	if (!store_checkpoint(m->store, 0, STR_NONE, &err))
 		log_err(LOG_ERROR, "mailbox.checkpoint.failed", &err);
-	journal_close(m->journal);
 }
 
 static void role_mailbox_status(struct role *r, struct json_writer *w)

@@ -32,7 +32,9 @@ struct role_form {
 	void (*configured)(struct role *r); /* a new snapshot is there */
 	void (*drain)(struct role *r);      /* after net_drain */
 	bool (*drained)(struct role *r);    /* NULL: when there are no connections */
-	void (*stop)(struct role *r);       /* the last thing: settle, close */
+	/* The last thing before the process ends: settle, flush. Other threads still run, so nothing
+	 * that they may use is freed; the kernel closes the rest. NULL: nothing to do. */
+	void (*stop)(struct role *r);
 	void (*status)(struct role *r, struct json_writer *w); /* members of an object; on a worker */
 };
 extern const struct role_form role_form_log, role_form_keys, role_form_auth, role_form_smtp, role_form_login,

@@ -419,13 +419,6 @@ static void smtp_configured(struct role *r)
 	forget_all(s);
 }
 
-static void smtp_stop(struct role *r)
-{
-	struct smtp_role *s = r->state;
-
-	journal_close(s->journal);
-}
-
 static void smtp_status(struct role *r, struct json_writer *w)
 {
 	struct smtp_role *s = r->state;
@@ -447,6 +440,5 @@ const struct role_form role_form_smtp = {
 	.on_message = smtp_on_message,
 	.on_lost = smtp_on_lost,
 	.configured = smtp_configured,
-	.stop = smtp_stop,
 	.status = smtp_status,
 };

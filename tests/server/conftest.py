@@ -300,8 +300,13 @@ class Pabal:
 
     def crashes(self):
         return [line for line in self.log().splitlines()
-                if " role.crashed " in line or " role.killed " in line or " role.hangs " in line
-                or "AddressSanitizer" in line]
+                if " role.crashed " in line or " role.killed " in line or " role.hangs " in line]
+
+    def sanitizer_reports(self):
+        """What sanitizers wrote on standard error, which roles keep: no crash is expected there."""
+        text = self.text("output")
+        marks = ("AddressSanitizer", "ThreadSanitizer", "runtime error:")
+        return text if any(m in text for m in marks) else ""
 
 
 def alive(pid):
@@ -319,6 +324,7 @@ def server(**options):
         yield p
         crashed = p.crashes()
         assert p.expected_crashes or not crashed, "\n".join(crashed)
+        assert not p.sanitizer_reports(), p.sanitizer_reports()
     finally:
         p.remove()
 
