@@ -45,7 +45,8 @@ enum park {
 	PARK_CLOSE = 8,      /* after the output has drained (60 s without progress: at once) */
 	PARK_STARTTLS = 16,  /* after the output has drained: handshake with conn_start_tls()'s context */
 	PARK_PUMP = 32,      /* conn_pump_to() was called: from now on net copies bytes, session ends */
-	PARK_AGAIN = 64,     /* put at the end of the ready queue: a long command giving others a turn */
+	PARK_AGAIN = 64,     /* put at the end of the ready queue: a long command giving others a turn;
+			      * it goes on with WAKE_EVENT */
 };
 struct protocol {
 	const char *name;
@@ -86,7 +87,9 @@ void *conn_owner(const struct conn *c);   /* "server" given to net_listen or net
 /* Input: a view of everything buffered, valid until consume or return from run(). */
 struct str conn_input(const struct conn *c);
 void conn_consume(struct conn *c, size_t n);
-void conn_input_limit(struct conn *c, size_t max); /* most that is buffered; default 16 KiB; at the limit WAKE_INPUT comes all the same */
+void conn_input_limit(
+	struct conn *c,
+	size_t max); /* most that is buffered; default 16 KiB; at the limit WAKE_INPUT comes all the same */
 bool conn_eof(const struct conn *c);
 
 /* Output: appended to the buffer, or a file range that follows it. */
@@ -100,7 +103,10 @@ void conn_deadline(struct conn *c, int64_t ms_from_now);
 /* Input must come at bytes_per_s over any 60 s while parked for input; 0 switches off. */
 void conn_min_rate(struct conn *c, uint32_t bytes_per_s);
 
-void conn_start_tls(struct conn *c, struct tls_context *ctx); /* then answer PARK_STARTTLS; buffered input is discarded (RFC 3207 4.2) */
+void conn_start_tls(
+	struct conn *c,
+	struct tls_context
+		*ctx); /* then answer PARK_STARTTLS; buffered input is discarded (RFC 3207 4.2) */
 
 /* From any thread: runs the session with WAKE_EVENT, or soon after its present run. The caller
  * holds a reference. */
@@ -109,8 +115,9 @@ struct conn *conn_ref(struct conn *c);
 void conn_unref(struct conn *c);
 
 /* Hand-over (DESIGN section 1). fd is one end of a socket pair: what is buffered when the pump begins
- * goes first, so consume what went with the hand-over record; bytes are copied both ways until either side ends. on_lost_text
- * is written to the client when the pair ends without end of file order (the process died). */
+ * goes first, so consume what went with the hand-over record; bytes are copied both ways until
+ * either side ends. on_lost_text is written to the client when the pair ends without order: the
+ * other process has died. (In order: it shuts its write side and closes when we have closed.) */
 void conn_pump_to(struct conn *c, int fd, struct str on_lost_text);
 /* A plain connection's own descriptor, taken out; the session must then answer PARK_CLOSE. */
 int conn_take_fd(struct conn *c);

@@ -17,7 +17,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { BATCH = 256, NUDGE_MS = 1, SLEEP_MAX_MS = 10000 };
+enum { BATCH = 256, SLEEP_MAX_MS = 10000 };
 
 bool events_init(struct events *e, struct net *n, struct err *err)
 {
@@ -360,8 +360,8 @@ static int sleep_ms(struct events *e, bool first)
 	if (first) {
 		int timers = timers_fire(n, now);
 		ms = timers < ms ? timers : ms;
-		if (atomic_load_explicit(&n->pool.queued, memory_order_relaxed) > 0 && ms > NUDGE_MS)
-			ms = NUDGE_MS;
+		if (atomic_load_explicit(&n->pool.queued, memory_order_relaxed) > 0 && ms > NUDGE_US / 1000)
+			ms = NUDGE_US / 1000;
 	}
 	return ms;
 }
@@ -372,6 +372,7 @@ void *events_main(void *arg)
 	struct net *n = e->net;
 	bool first = e == &n->events[0];
 	uint64_t nudged = UINT64_MAX;
+	int64_t nudge_us = 0;
 	struct epoll_event batch[BATCH];
 	while (!atomic_load(&n->stop_events)) {
 		int64_t now = clock_mono_us();
@@ -390,8 +391,10 @@ void *events_main(void *arg)
 			while (e->pumps)
 				pump_end(e->pumps->conn, &chain);
 		pool_push(n, &chain);
-		if (first)
+		if (first && clock_mono_us() >= nudge_us) {
 			pool_nudge(n, &nudged);
+			nudge_us = clock_mono_us() + NUDGE_US;
+		}
 		events_reap(e);
 		watches_reap(e);
 	}

@@ -42,14 +42,16 @@ struct net_listener {
 	const struct protocol *protocol;
 	void *owner;          /* conn_owner() */
 	struct tls_context *implicit_tls; /* NULL: plain at first */
-	struct net_networks proxy_from;   /* PROXY v1/v2 header required from these (5 s), refused from others */
+	struct net_networks
+		proxy_from; /* PROXY v1/v2 header required from these (5 s), refused from others */
 	struct net_networks exempt; /* from the two limits below */
 	unsigned per_source_max;  /* connections of one address (/64 for IPv6); 0: none */
 	unsigned per_source_rate; /* new connections a minute; 0: none */
 	const char *busy_text;    /* written when a limit refuses: "421 4.7.0 ...\r\n" */
 	void *listener;           /* conn_facts()->listener */
 };
-bool net_listen(struct net *n, const struct net_listener *l, struct err *err) MUST_CHECK; /* copies, lists too */
+bool net_listen(struct net *n, const struct net_listener *l,
+		struct err *err) MUST_CHECK; /* copies, lists too */
 /* New context for every listener that has one (reload); a reference is taken. */
 void net_set_tls(struct net *n, struct tls_context *ctx);
 

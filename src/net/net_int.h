@@ -50,6 +50,7 @@ enum {
 	LINGER_BYTES = 1 << 20,
 	HANDSHAKES_MAX = 1000, HANDSHAKES_SOURCE_MAX = 20, HANDSHAKE_RETRY_MS = 20,
 	GROUP_WORKERS_MAX = 4,
+	NUDGE_US = 1000, /* a queue that stands still so long gets another worker */
 	WHEEL_SLOTS = 2048, WHEEL_TICK_US = 16000,
 };
 
@@ -105,8 +106,8 @@ struct conn {
 	uint32_t in_max;
 	uint32_t handshaking : 1, started : 1, ended : 1, in_epoll : 1, eof : 1, broken : 1, more : 1,
 		in_new : 1, due_start : 1, due_event : 1, due_output : 1, due_deadline : 1, due_drain : 1,
-		due_again : 1, before_login : 1, pair : 1 /* a Unix socket */, stalled : 1, lowat : 1, slot_wait : 1, counted : 1,
-		write_wants_read : 1;
+		due_again : 1, before_login : 1, pair : 1 /* a Unix socket */, stalled : 1, lowat : 1,
+		slot_wait : 1, counted : 1, write_wants_read : 1;
 	uint8_t state, park;
 	atomic_uint sched, refs;
 	int fd;

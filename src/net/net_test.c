@@ -99,8 +99,8 @@ static unsigned command(struct conn *c, struct session *s, struct str line)
 		say(c, "\n");
 	} else if (str_eq(word, STR("who"))) {
 		const struct conn_facts *f = conn_facts(c);
-		buf_fmt(conn_out(c), "%.*s %u %.*s %.*s %d\n", STR_ARG(f->peer_text), f->peer_port, STR_ARG(f->service),
-			STR_ARG(f->tls_version), f->proxied);
+		buf_fmt(conn_out(c), "%.*s %u %.*s %.*s %d\n", STR_ARG(f->peer_text), f->peer_port,
+			STR_ARG(f->service), STR_ARG(f->tls_version), f->proxied);
 	} else if (str_eq(word, STR("big"))) {
 		s->big = n;
 		return more_big(c, s);
@@ -231,7 +231,9 @@ static void stop(void)
 
 static int dial(void)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				.sin_port = htons(port)};
 	struct timeval t = {.tv_sec = 20};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
@@ -636,7 +638,9 @@ static void out_of_descriptors(void **state)
 	few = was;
 	few.rlim_cur = (rlim_t)next + 1;
 	setrlimit(RLIMIT_NOFILE, &few);
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				 .sin_port = htons(port)};
 	assert_int_equal(connect(next, (struct sockaddr *)&to, sizeof to), 0);
 	expect(next, "busy");
 	expect(a, "busy"); /* the oldest makes room for the next one */
@@ -682,7 +686,8 @@ static void waiting_workers_are_replaced(void **state)
 		struct timeval t = {.tv_sec = 20};
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 		setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
-		assert_true(net_adopt(net, pair[1], &test_protocol, NULL, NULL, STR("wait 400\n"), STR_NONE, &err));
+		assert_true(net_adopt(net, pair[1], &test_protocol, NULL, NULL, STR("wait 400\n"),
+				      STR_NONE, &err));
 		fd[i] = pair[0];
 	}
 	int64_t begin = clock_mono_ms();
@@ -695,14 +700,43 @@ static void waiting_workers_are_replaced(void **state)
 	stop();
 }
 
+/* Workers that wait unmarked hold up nobody for long, even if nothing happens on the event thread. */
+static void unmarked_waits(void **state)
+{
+	enum { CLIENTS = 12 };
+	int fd[CLIENTS];
+	serve((struct net_options){.workers = 32}, (struct net_listener){0});
+	for (int i = 0; i < CLIENTS; i++) {
+		int pair[2];
+		struct err err = {0};
+		struct timeval t = {.tv_sec = 20};
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+		assert_true(net_adopt(net, pair[1], &test_protocol, NULL, NULL, STR("block 1500\n"),
+				      STR_NONE, &err));
+		fd[i] = pair[0];
+	}
+	int64_t begin = clock_mono_ms();
+	for (int i = 0; i < CLIENTS; i++) {
+		expect(fd[i], "hi");
+		expect(fd[i], "done");
+		close(fd[i]);
+	}
+	assert_in_range(clock_mono_ms() - begin, 1400, 2900);
+	stop();
+}
+
 /* ---- PROXY ---- */
 
 static void proxied(void **state)
 {
-	struct net_network from = {.addr = {.addr.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000)},
-					    .len = sizeof(struct sockaddr_in)}, .prefix = 8};
-	serve((struct net_options){.proxy_ms = 300}, (struct net_listener){.proxy_from = {&from, 1}, .per_source_max = 1,
-		.busy_text = "busy\n"});
+	struct net_network from = {
+		.addr = {.addr.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000)},
+			 .len = sizeof(struct sockaddr_in)},
+		.prefix = 8};
+	serve((struct net_options){.proxy_ms = 300}, (struct net_listener){.proxy_from = {&from, 1},
+									   .per_source_max = 1,
+									   .busy_text = "busy\n"});
 	int a = dial();
 	put(a, "PROXY TCP4 192.0.2.7 192.0.2.1 999 25\r\nwho\n");
 	expect(a, "hi");
@@ -860,7 +894,8 @@ static struct net *mailbox_net(int fd)
 	struct net *far = net_new(&(struct net_options){0});
 	struct err err = {0};
 	assert_true(net_start(far, &err));
-	struct conn_facts facts = {.peer_text = STR("x"), .tls_version = STR("TLSv1.3"), .service = STR("imap")};
+	struct conn_facts facts = {
+		.peer_text = STR("x"), .tls_version = STR("TLSv1.3"), .service = STR("imap")};
 	assert_true(net_adopt(far, fd, &test_protocol, NULL, &facts, STR("echo first\n"), STR("a@b"), &err));
 	return far;
 }
@@ -1085,7 +1120,8 @@ static void networks(void **state)
 			bool six = strchr(text[k], ':') != NULL;
 			a[k].len = six ? sizeof a[k].addr.v6 : sizeof a[k].addr.v4;
 			a[k].addr.sa.sa_family = six ? AF_INET6 : AF_INET;
-			inet_pton(six ? AF_INET6 : AF_INET, text[k], six ? (void *)&a[k].addr.v6.sin6_addr : (void *)&a[k].addr.v4.sin_addr);
+			inet_pton(six ? AF_INET6 : AF_INET, text[k],
+				  six ? (void *)&a[k].addr.v6.sin6_addr : (void *)&a[k].addr.v4.sin_addr);
 		}
 		struct net_network n = {a[0], cases4[i].prefix};
 		if (net_networks_have((struct net_networks){&n, 1}, &a[1]) != cases4[i].in)
@@ -1154,16 +1190,35 @@ static void small_when_parked(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lines_and_pipelines), cmocka_unit_test(half_close), cmocka_unit_test(big_replies),
-		cmocka_unit_test(file_replies), cmocka_unit_test(input_limit), cmocka_unit_test(events),
-		cmocka_unit_test(deadlines), cmocka_unit_test(least_rate), cmocka_unit_test(stalled_reader),
-		cmocka_unit_test(per_source), cmocka_unit_test(eviction), cmocka_unit_test(out_of_descriptors),
-		cmocka_unit_test(shares), cmocka_unit_test(waiting_workers_are_replaced), cmocka_unit_test(proxied),
-		cmocka_unit_test(implicit_tls), cmocka_unit_test(large_replies_tls), cmocka_unit_test(starttls),
-		cmocka_unit_test(unfinished_hellos), cmocka_unit_test(slow_hello), cmocka_unit_test(pump_tls),
-		cmocka_unit_test(pump_half_close), cmocka_unit_test(pump_client_gone), cmocka_unit_test(pump_ends),
-		cmocka_unit_test(drain), cmocka_unit_test(free_with_open_sessions),
-		cmocka_unit_test(timers_jobs_watches), cmocka_unit_test(networks), cmocka_unit_test(crowd),
+		cmocka_unit_test(lines_and_pipelines),
+		cmocka_unit_test(half_close),
+		cmocka_unit_test(big_replies),
+		cmocka_unit_test(file_replies),
+		cmocka_unit_test(input_limit),
+		cmocka_unit_test(events),
+		cmocka_unit_test(deadlines),
+		cmocka_unit_test(least_rate),
+		cmocka_unit_test(stalled_reader),
+		cmocka_unit_test(per_source),
+		cmocka_unit_test(eviction),
+		cmocka_unit_test(out_of_descriptors),
+		cmocka_unit_test(shares),
+		cmocka_unit_test(waiting_workers_are_replaced), cmocka_unit_test(unmarked_waits),
+		cmocka_unit_test(proxied),
+		cmocka_unit_test(implicit_tls),
+		cmocka_unit_test(large_replies_tls),
+		cmocka_unit_test(starttls),
+		cmocka_unit_test(unfinished_hellos),
+		cmocka_unit_test(slow_hello),
+		cmocka_unit_test(pump_tls),
+		cmocka_unit_test(pump_half_close),
+		cmocka_unit_test(pump_client_gone),
+		cmocka_unit_test(pump_ends),
+		cmocka_unit_test(drain),
+		cmocka_unit_test(free_with_open_sessions),
+		cmocka_unit_test(timers_jobs_watches),
+		cmocka_unit_test(networks),
+		cmocka_unit_test(crowd),
 		cmocka_unit_test(small_when_parked),
 	};
 	struct err err = {0};
@@ -1175,7 +1230,9 @@ int main(void)
 	if (!selfsigned_make(&name, 1, &key, &cert, &err))
 		return 1;
 	struct tls_chain chain = {.cert_pem = buf_str(&cert), .key_pem = buf_str(&key)};
-	if (!tls_context_server(&(struct tls_server_settings){.chains = &chain, .chain_count = 1, .door = STR("test")},
+	if (!tls_context_server(&(struct tls_server_settings){.chains = &chain,
+							      .chain_count = 1,
+							      .door = STR("test")},
 				&server_tls, &err) ||
 	    !tls_context_client(&(struct tls_client_settings){0}, &client_tls, &err)) {
 		fprintf(stderr, "%s: %s\n", err.text, err.cause);

@@ -109,9 +109,11 @@ static bool take_conn(struct pool *p, struct claim *out)
 			struct conn *c = ready_pop(p, r);
 			if (!c)
 				break;
-			if (set_aside(c->group, GROUP_WORKERS_MAX, c) || set_aside(c->network, p->share_network, c))
+			if (set_aside(c->group, GROUP_WORKERS_MAX, c) ||
+			    set_aside(c->network, p->share_network, c))
 				continue;
-			*out = (struct claim){.conn = c, .class = class, .network = c->network, .group = c->group};
+			*out = (struct claim){
+				.conn = c, .class = class, .network = c->network, .group = c->group};
 			r->running++;
 			if (c->network)
 				c->network->running++;
@@ -194,11 +196,23 @@ static void wake_one(struct net *n)
 	}
 }
 
-static void wake_some(struct net *n, unsigned wanted)
+/* Enough are awake; whether they get on, the event thread sees, if it does not sleep. */
+static bool wake_some(struct net *n, unsigned wanted)
 {
 	struct pool *p = &n->pool;
-	while (wanted-- > 0 && p->workers - p->idle - p->blocked < p->target)
+	bool woke = false;
+	while (wanted-- > 0 && p->workers - p->idle - p->blocked < p->target) {
 		wake_one(n);
+		woke = true;
+	}
+	return woke;
+}
+
+static void ask_for_nudge(struct net *n)
+{
+	struct events *e = &n->events[0];
+	if (atomic_load(&e->sleep_until_us) > clock_mono_us() + NUDGE_US * 2)
+		events_kick(e);
 }
 
 void pool_nudge(struct net *n, uint64_t *seen)
@@ -216,7 +230,7 @@ void pool_push(struct net *n, struct chain *chain)
 	struct pool *p = &n->pool;
 	if (!chain->head)
 		return;
-	LOCK_SCOPED(&p->lock);
+	lock_take(&p->lock);
 	for (struct conn *c = chain->head, *next; c; c = next) {
 		struct ready *r = &p->ready[class_of(c)];
 		next = c->ready_next;
@@ -225,8 +239,11 @@ void pool_push(struct net *n, struct chain *chain)
 		r->end = &c->ready_next;
 	}
 	atomic_fetch_add_explicit(&p->queued, chain->n, memory_order_relaxed);
-	wake_some(n, chain->n);
+	bool woke = wake_some(n, chain->n);
+	lock_drop(&p->lock);
 	*chain = (struct chain){0};
+	if (!woke)
+		ask_for_nudge(n);
 }
 
 void pool_push_one(struct net *n, struct conn *c)
@@ -313,11 +330,14 @@ void net_run(struct net *n, void (*fn)(void *ctx), void *ctx)
 	struct pool *p = &n->pool;
 	struct job *j = mem_alloc(sizeof *j);
 	*j = (struct job){.fn = fn, .ctx = ctx};
-	LOCK_SCOPED(&p->lock);
+	lock_take(&p->lock);
 	*p->jobs_end = j;
 	p->jobs_end = &j->next;
 	atomic_fetch_add_explicit(&p->queued, 1, memory_order_relaxed);
-	wake_some(n, 1);
+	bool woke = wake_some(n, 1);
+	lock_drop(&p->lock);
+	if (!woke)
+		ask_for_nudge(n);
 }
 
 void net_block_begin(struct net *n)
@@ -326,7 +346,7 @@ void net_block_begin(struct net *n)
 	LOCK_SCOPED(&p->lock);
 	p->blocked++;
 	if (atomic_load_explicit(&p->queued, memory_order_relaxed) > 0)
-		wake_some(n, 1);
+		(void)wake_some(n, 1);
 }
 
 void net_block_end(struct net *n)

@@ -82,7 +82,9 @@ static enum moved from_client(struct conn *c, char *chunk, size_t *out_n)
 		ssize_t got = recv(c->fd, chunk, PUMP_CHUNK, MSG_DONTWAIT);
 		if (got > 0)
 			return *out_n = (size_t)got, MOVED_SOME;
-		return got == 0 ? MOVED_END : errno == EAGAIN || errno == EINTR ? MOVED_NOTHING : MOVED_BROKEN;
+		return got == 0                            ? MOVED_END
+		       : errno == EAGAIN || errno == EINTR ? MOVED_NOTHING
+							   : MOVED_BROKEN;
 	}
 	switch (tls_read(c->tls, chunk, PUMP_CHUNK, out_n, &err)) {
 	case TLS_OK: return MOVED_SOME;
@@ -151,7 +153,8 @@ void pump_end(struct conn *c, struct chain *chain)
 	struct pump *p = c->pump;
 	unlink_pump(c->events, p);
 	if (!c->broken) {
-		buf_add_bytes(conn_out(c), p->to_client.p + p->to_client_at, p->to_client.n - p->to_client_at);
+		buf_add_bytes(conn_out(c), p->to_client.p + p->to_client_at,
+			      p->to_client.n - p->to_client_at);
 		if (p->lost)
 			buf_add(conn_out(c), p->lost_text);
 	}

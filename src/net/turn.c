@@ -84,7 +84,9 @@ static enum step step_proxy(struct conn *c)
 	if (got <= 0)
 		return STEP_DEAD;
 	switch (proxy_parse((struct str){bytes, (size_t)got}, &h, &need)) {
-	case PROXY_BAD: log_drop(c, "net.proxy.refuse", "no PROXY header from a proxy's network"); return STEP_DEAD;
+	case PROXY_BAD:
+		log_drop(c, "net.proxy.refuse", "no PROXY header from a proxy's network");
+		return STEP_DEAD;
 	case PROXY_MORE: return wait_for(c, need);
 	case PROXY_DONE: break;
 	}

@@ -26,8 +26,9 @@ bool smtp_command_parse(struct str line, struct smtp_command *out)
 static bool scan_keyword(struct scan *s, struct str *out)
 {
 	struct scan t = *s;
-	while (scan_peek(&t) >= 0 && (ascii_is((unsigned char)scan_peek(&t), ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) ||
-				      (scan_peek(&t) == '-' && t.p > s->p)))
+	while (scan_peek(&t) >= 0 &&
+	       (ascii_is((unsigned char)scan_peek(&t), ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) ||
+		(scan_peek(&t) == '-' && t.p > s->p)))
 		t.p++;
 	*out = (struct str){s->p, (size_t)(t.p - s->p)};
 	if (out->n == 0)
@@ -88,8 +89,8 @@ bool smtp_parse_path(struct str args, struct str keyword, struct arena *a, int f
 
 static bool is_helo(unsigned char c)
 {
-	return c > 32 && c != 127 && c != '(' && c != ')' && c != '<' && c != '>' && c != '@' && c != ',' && c != ';' &&
-	       c != '\\' && c != '"';
+	return c > 32 && c != 127 && c != '(' && c != ')' && c != '<' && c != '>' && c != '@' &&
+	       c != ',' && c != ';' && c != '\\' && c != '"';
 }
 
 bool smtp_helo_parse(struct str args, struct str *out)

@@ -24,8 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(command.verb.n > 0 && within(command.verb, line) && within(command.args, line));
 		line = command.args;
 	}
-	if (smtp_parse_path(line, STR("FROM"), arena, ADDRESS_NULL | ADDRESS_UTF8 | ADDRESS_NO_DOMAIN, &path, &params,
-			    &err))
+	if (smtp_parse_path(line, STR("FROM"), arena, ADDRESS_NULL | ADDRESS_UTF8 | ADDRESS_NO_DOMAIN,
+			    &path, &params, &err))
 		for (size_t i = 0; i < params.n; i++)
 			assert(params.v[i].keyword.n > 0 && within(params.v[i].keyword, line) &&
 			       within(params.v[i].value, line));

@@ -28,11 +28,18 @@ static void commands(void **state)
 static void paths(void **state)
 {
 	(void)state;
-	static const struct { const char *args, *text; size_t params; } cases[] = {
-		{"FROM:<a@b.example>", "a@b.example", 0}, {"from: <a@b.example> SIZE=1 BODY=7BIT", "a@b.example", 2},
-		{"FROM:<@x.example:a@b.example>", "a@b.example", 0}, {"FROM:<> RET=HDRS", "", 1},
-		{"FROM:<a@b.example>SIZE=1", NULL, 0}, {"FROM<a@b.example>", NULL, 0}, {"FROM:a@b.example", NULL, 0},
-		{"FROM:<a@b.example> =1", NULL, 0}, {"FROM:<a@b.example> X=", NULL, 0}, {"FROM:<a@b.example> -X", NULL, 0},
+	static const struct { const char *args, *text; size_t params;
+	} cases[] = {
+		{"FROM:<a@b.example>", "a@b.example", 0},
+		{"from: <a@b.example> SIZE=1 BODY=7BIT", "a@b.example", 2},
+		{"FROM:<@x.example:a@b.example>", "a@b.example", 0},
+		{"FROM:<> RET=HDRS", "", 1},
+		{"FROM:<a@b.example>SIZE=1", NULL, 0},
+		{"FROM<a@b.example>", NULL, 0},
+		{"FROM:a@b.example", NULL, 0},
+		{"FROM:<a@b.example> =1", NULL, 0},
+		{"FROM:<a@b.example> X=", NULL, 0},
+		{"FROM:<a@b.example> -X", NULL, 0},
 		{"FROM:<a@b.example> A B C D E F G H I J K L M N O P", "a@b.example", 16},
 		{"FROM:<a@b.example> A B C D E F G H I J K L M N O P Q", NULL, 0},
 	};
@@ -41,7 +48,8 @@ static void paths(void **state)
 		struct path path;
 		struct smtp_params params;
 		struct err err;
-		bool good = smtp_parse_path(str_of(cases[i].args), STR("FROM"), a, ADDRESS_NULL, &path, &params, &err);
+		bool good = smtp_parse_path(str_of(cases[i].args), STR("FROM"), a, ADDRESS_NULL, &path,
+					    &params, &err);
 		assert_case(cases[i].args, good == (cases[i].text != NULL));
 		if (!good)
 			continue;
@@ -53,16 +61,24 @@ static void paths(void **state)
 static void chunks(void **state)
 {
 	(void)state;
-	static const struct { const char *args; uint64_t n; bool last, good; } cases[] = {
-		{"0", 0, false, true}, {"86 LAST", 86, true, true}, {"86 last", 86, true, true}, {"", 0, false, false},
-		{"x", 0, false, false}, {"-1", 0, false, false}, {"1 2", 0, false, false}, {"1LAST", 0, false, false},
+	static const struct { const char *args; uint64_t n; bool last, good;
+	} cases[] = {
+		{"0", 0, false, true},
+		{"86 LAST", 86, true, true},
+		{"86 last", 86, true, true},
+		{"", 0, false, false},
+		{"x", 0, false, false},
+		{"-1", 0, false, false},
+		{"1 2", 0, false, false},
+		{"1LAST", 0, false, false},
 		{"99999999999999999999", 0, false, false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint64_t n;
 		bool last;
 		bool good = smtp_bdat_parse(str_of(cases[i].args), &n, &last);
-		assert_case(cases[i].args, good == cases[i].good && (!good || (n == cases[i].n && last == cases[i].last)));
+		assert_case(cases[i].args, good == cases[i].good &&
+						   (!good || (n == cases[i].n && last == cases[i].last)));
 	}
 }
 
@@ -89,7 +105,7 @@ static void replies(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(commands), cmocka_unit_test(paths), cmocka_unit_test(chunks),
-					   cmocka_unit_test(replies)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(commands), cmocka_unit_test(paths),
+					   cmocka_unit_test(chunks), cmocka_unit_test(replies)};
 	return RUN_TESTS(tests);
 }

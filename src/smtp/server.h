@@ -32,8 +32,9 @@ enum rcpt_verdict {
 
 struct smtp_services {
 	void *ctx;
-	/* May block for a short time (auth process, cached). address: "local@domain", the local-part quoted
-	 * where needed, or a local-part alone ("postmaster"). canonical lives in the arena; empty: as asked. */
+	/* May block for a short time (auth process, cached). address: "local@domain", the local-part
+	 * quoted where needed, or a local-part alone ("postmaster"). canonical lives in the arena; empty:
+	 * as asked. */
 	enum rcpt_verdict (*rcpt)(void *ctx, struct str address, struct arena *a, struct str *out_canonical);
 	/* R79: may this account use this address in MAIL and From? 0 no, 1 yes, 2 temporary */
 	int (*sender)(void *ctx, struct str account, struct str address);

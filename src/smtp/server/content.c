@@ -75,7 +75,8 @@ static bool header_ready(struct smtp_session *s, bool final)
 		return true;
 	size_t n = whole_header(tx, final);
 	if (n > max || (n == 0 && body_of(tx).n > max)) {
-		smtp_tx_fail(tx, OUTCOME_TOO_BIG, "the header is larger than %llu octets", (unsigned long long)max);
+		smtp_tx_fail(tx, OUTCOME_TOO_BIG, "the header is larger than %llu octets",
+			     (unsigned long long)max);
 		return false;
 	}
 	if (n == 0 && !final)
@@ -131,9 +132,11 @@ static void gathered(struct smtp_session *s)
 	uint64_t max = config_size(s->config, SETTING_SMTP_MAX_MESSAGE_SIZE);
 	uint64_t max_line = config_size(s->config, SETTING_SMTP_MAX_TEXT_LINE);
 	if (tx->octets > max)
-		smtp_tx_fail(tx, OUTCOME_TOO_BIG, "the message is larger than %llu octets", (unsigned long long)max);
+		smtp_tx_fail(tx, OUTCOME_TOO_BIG, "the message is larger than %llu octets",
+			     (unsigned long long)max);
 	else if (tx->text.longest > max_line)
-		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID, "a line is longer than %llu octets", (unsigned long long)max_line);
+		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID, "a line is longer than %llu octets",
+			     (unsigned long long)max_line);
 	else if (tx->side || must_spill(s)) {
 		if (header_ready(s, false)) {
 			to_side(s, body_of(tx));
@@ -209,9 +212,9 @@ void smtp_content_chunk(struct smtp_session *s, struct str bytes)
 static void log_refused(struct smtp_session *s, const char *why)
 {
 	const struct smtp_tx *tx = s->tx;
-	log_event(LOG_INFO, "smtp.refuse", K_STR(qid, id_str(&tx->envelope.id)), K_STR(peer, buf_str(&s->peer_text)),
-		  K_STR(account, buf_str(&s->account)), K_STR(from, tx->envelope.reverse_path_text),
-		  K_INT(size, tx->octets), K_CSTR(why, why));
+	log_event(LOG_INFO, "smtp.refuse", K_STR(qid, id_str(&tx->envelope.id)),
+		  K_STR(peer, buf_str(&s->peer_text)), K_STR(account, buf_str(&s->account)),
+		  K_STR(from, tx->envelope.reverse_path_text), K_INT(size, tx->octets), K_CSTR(why, why));
 }
 
 static void refuse_message(struct smtp_session *s)
@@ -229,7 +232,8 @@ static void check_text(struct smtp_session *s)
 	if (tx->text.cr) /* the last chunk ended in the middle of a line end */
 		tx->text.bare = true;
 	if (tx->text.bare && !tx->text.normalise && tx->envelope.body != ENVELOPE_BINARYMIME)
-		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID, "CR, LF or NUL that is not part of CRLF in the message");
+		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID,
+			     "CR, LF or NUL that is not part of CRLF in the message");
 }
 
 static void accept_done(void *ctx, const struct err *err)
@@ -252,7 +256,9 @@ void smtp_envelope_complete(struct smtp_session *s)
 	struct smtp_tx *tx = s->tx;
 	struct envelope *e = &tx->envelope;
 	const struct conn_facts *f = conn_facts(s->conn);
-	e->origin = smtp_is(s, SMTP_MX) ? ENVELOPE_MX : smtp_is(s, SMTP_LMTP) ? ENVELOPE_LMTP : ENVELOPE_SUBMISSION;
+	e->origin = smtp_is(s, SMTP_MX)     ? ENVELOPE_MX
+		    : smtp_is(s, SMTP_LMTP) ? ENVELOPE_LMTP
+					    : ENVELOPE_SUBMISSION;
 	e->account = arena_str(tx->arena, buf_str(&s->account));
 	e->auth_mech = arena_str(tx->arena, buf_str(&s->mechanism));
 	e->submission_mac = arena_str(tx->arena, buf_str(&s->ticket));
@@ -311,9 +317,11 @@ void smtp_content_end(struct smtp_session *s)
 static void log_accepted(struct smtp_session *s)
 {
 	const struct envelope *e = &s->tx->envelope;
-	log_event(LOG_INFO, "smtp.accept", K_STR(qid, id_str(&e->id)), K_STR(service, conn_facts(s->conn)->service),
-		  K_STR(peer, e->peer.address), K_STR(account, e->account), K_STR(from, e->reverse_path_text),
-		  K_STR(rcpt, e->rcpt[0].forward_path), K_INT(count, e->rcpt_n), K_INT(size, e->size_bytes));
+	log_event(LOG_INFO, "smtp.accept", K_STR(qid, id_str(&e->id)),
+		  K_STR(service, conn_facts(s->conn)->service), K_STR(peer, e->peer.address),
+		  K_STR(account, e->account), K_STR(from, e->reverse_path_text),
+		  K_STR(rcpt, e->rcpt[0].forward_path), K_INT(count, e->rcpt_n),
+		  K_INT(size, e->size_bytes));
 }
 
 static void reply_accepted(struct smtp_session *s)
@@ -324,8 +332,8 @@ static void reply_accepted(struct smtp_session *s)
 		return;
 	}
 	for (size_t i = 0; i < e->rcpt_n; i++)
-		smtp_reply(smtp_out(s), 250, "2.0.0", "<%.*s> queued as %.*s", STR_ARG(e->rcpt[i].forward_path),
-			   STR_ARG(id_str(&e->id)));
+		smtp_reply(smtp_out(s), 250, "2.0.0", "<%.*s> queued as %.*s",
+			   STR_ARG(e->rcpt[i].forward_path), STR_ARG(id_str(&e->id)));
 }
 
 void smtp_content_answered(struct smtp_session *s)

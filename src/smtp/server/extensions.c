@@ -17,7 +17,8 @@ static bool xclient_offered(const struct smtp_session *s)
 
 bool smtp_starttls_offered(const struct smtp_session *s)
 {
-	return !conn_tls(s->conn) && s->listener->tls != SMTP_TLS_NONE && s->server->tls(s->server->ctx) != NULL;
+	return !conn_tls(s->conn) && s->listener->tls != SMTP_TLS_NONE &&
+	       s->server->tls(s->server->ctx) != NULL;
 }
 
 /* R56: nothing that carries a password goes in the clear, but from networks that were named. */
@@ -62,13 +63,15 @@ static void size_arguments(const struct smtp_session *s, struct buf *out)
 
 static void limits_arguments(const struct smtp_session *s, struct buf *out)
 {
-	buf_fmt(out, "MAILMAX=%lld RCPTMAX=%lld", (long long)config_int(s->config, SETTING_SMTP_MAX_TRANSACTIONS),
+	buf_fmt(out, "MAILMAX=%lld RCPTMAX=%lld",
+		(long long)config_int(s->config, SETTING_SMTP_MAX_TRANSACTIONS),
 		(long long)config_int(s->config, SETTING_SMTP_MAX_RECIPIENTS));
 }
 
 static void auth_arguments(const struct smtp_session *s, struct buf *out)
 {
-	struct str all = s->server->services.auth.mechanisms(s->server->services.auth.ctx), rest = all, mechanism;
+	struct str all = s->server->services.auth.mechanisms(s->server->services.auth.ctx), rest = all,
+		   mechanism;
 	const char *sep = "";
 	while (conn_tls(s->conn) && next_mechanism(&rest, &mechanism)) {
 		if (!is_scram(mechanism))
@@ -112,8 +115,8 @@ void smtp_ehlo_lines(struct smtp_session *s)
 			continue;
 		if (e->arguments)
 			e->arguments(s, &args);
-		smtp_reply_line(smtp_out(s), 250, i + 1 < last ? SMTP_REPLY_MORE : SMTP_REPLY_LAST, "%s%s%.*s",
-				e->keyword, args.n ? " " : "", STR_ARG(buf_str(&args)));
+		smtp_reply_line(smtp_out(s), 250, i + 1 < last ? SMTP_REPLY_MORE : SMTP_REPLY_LAST,
+				"%s%s%.*s", e->keyword, args.n ? " " : "", STR_ARG(buf_str(&args)));
 	}
 }
 
@@ -181,8 +184,8 @@ static bool mail_envid(const struct smtp_param_use *u, const struct smtp_param *
 {
 	struct err err;
 	struct str id;
-	if (!p->has_value || p->value.n > 100 || !xtext_decode(u->tx->arena, p->value, &id, &err) || str_has_ctl(id) ||
-	    !str_is_ascii(id))
+	if (!p->has_value || p->value.n > 100 || !xtext_decode(u->tx->arena, p->value, &id, &err) ||
+	    str_has_ctl(id) || !str_is_ascii(id))
 		return bad(u->s, p);
 	u->tx->envelope.envid = id;
 	return true;
@@ -204,7 +207,8 @@ static bool rcpt_orcpt(const struct smtp_param_use *u, const struct smtp_param *
 	struct err err;
 	if (!p->has_value || p->value.n > 500)
 		return bad(u->s, p);
-	return orcpt_parse(u->tx->arena, p->value, u->tx->envelope.smtputf8, &u->rcpt->orcpt, &err) || bad(u->s, p);
+	return orcpt_parse(u->tx->arena, p->value, u->tx->envelope.smtputf8, &u->rcpt->orcpt, &err) ||
+	       bad(u->s, p);
 }
 
 struct param_row {
@@ -246,7 +250,8 @@ bool smtp_params_apply(struct smtp_session *s, struct smtp_tx *tx, struct recipi
 		const struct smtp_param *p = &params->v[i];
 		const struct param_row *row = s->esmtp ? row_of(p->keyword, rcpt != NULL) : NULL;
 		if (!row) {
-			smtp_error(s, 555, "5.5.4", "parameter %.*s not recognised", STR_ARG(str_sub(p->keyword, 0, 60)));
+			smtp_error(s, 555, "5.5.4", "parameter %.*s not recognised",
+				   STR_ARG(str_sub(p->keyword, 0, 60)));
 			return false;
 		}
 		if (seen_before(params, i))

@@ -6,7 +6,8 @@
  * linked), a connection driven by fake_*(), and services that know a small domain:
  *
  *   test1, test2, alias1 (test1's), postmaster @example.org     local
- *   full@, off@, later@, forward@example.org                    over quota, disabled, temporary, leads elsewhere
+ *   full@, off@, later@example.org                              over quota, disabled, temporary
+ *   forward@example.org                                         leads elsewhere
  *   everything else @example.org, @localhost                    unknown; @localhost: as @example.org
  *   all other domains                                           remote
  *
@@ -114,12 +115,19 @@ static inline enum rcpt_verdict fake_rcpt(void *ctx, struct str address, struct 
 	static const struct {
 		const char *local;
 		enum rcpt_verdict verdict;
-	} users[] = {{"test1", RCPT_LOCAL}, {"test2", RCPT_LOCAL}, {"alias1", RCPT_LOCAL}, {"postmaster", RCPT_LOCAL},
-		     {"full", RCPT_OVER_QUOTA}, {"off", RCPT_DISABLED}, {"later", RCPT_TEMP}, {"forward", RCPT_FORWARD},
+	} users[] = {{"test1", RCPT_LOCAL},
+		     {"test2", RCPT_LOCAL},
+		     {"alias1", RCPT_LOCAL},
+		     {"postmaster", RCPT_LOCAL},
+		     {"full", RCPT_OVER_QUOTA},
+		     {"off", RCPT_DISABLED},
+		     {"later", RCPT_TEMP},
+		     {"forward", RCPT_FORWARD},
 		     {"\xec\x9a\xb0\xed\x8e\xb8", RCPT_LOCAL}};
 	(void)ctx;
 	size_t at = str_find_last_byte(address, '@');
-	struct str domain = at == STR_NPOS ? STR("example.org") : str_from(address, at + 1), local = fake_local(address);
+	struct str domain = at == STR_NPOS ? STR("example.org") : str_from(address, at + 1),
+		   local = fake_local(address);
 	if (!str_eq_nocase(domain, STR("example.org")) && !str_eq_nocase(domain, STR("localhost")))
 		return RCPT_REMOTE;
 	struct str user, detail;
@@ -161,11 +169,14 @@ static inline void fake_answer(struct fake *f, struct auth_result r, auth_done *
 	done(ctx, &r);
 }
 
-static inline void fake_verdict(struct fake *f, struct str user, struct str password, auth_done *done, void *ctx)
+static inline void fake_verdict(struct fake *f, struct str user, struct str password, auth_done *done,
+				void *ctx)
 {
 	ARENA_SCOPED a = arena_new();
 	struct auth_result r = {.user = user, .why = STR("password")};
-	r.outcome = str_eq(user, STR("down")) ? AUTH_TEMP : str_eq(password, STR("secret")) ? AUTH_SUCCESS : AUTH_WRONG;
+	r.outcome = str_eq(user, STR("down"))         ? AUTH_TEMP
+		    : str_eq(password, STR("secret")) ? AUTH_SUCCESS
+						      : AUTH_WRONG;
 	r.account = arena_fmt(a, "%.*s@example.org", STR_ARG(fake_local(user)));
 	if (str_starts(user, STR("slow")))
 		r.delay_ms = 2000;
@@ -191,18 +202,20 @@ static inline void fake_response(struct fake *f, struct str in, auth_done *done,
 	} else if (str_eq(str_of(f->mechanism), STR("LOGIN")) && f->steps == 1) {
 		buf_clear(&f->user);
 		buf_add(&f->user, in);
-		fake_answer(f, (struct auth_result){.outcome = AUTH_CHALLENGE, .data = STR("Password:")}, done, ctx);
+		fake_answer(f, (struct auth_result){.outcome = AUTH_CHALLENGE, .data = STR("Password:")},
+			    done, ctx);
 	} else if (str_eq(str_of(f->mechanism), STR("LOGIN"))) {
 		fake_verdict(f, buf_str(&f->user), in, done, ctx);
 	} else if (f->steps == 1) {
-		fake_answer(f, (struct auth_result){.outcome = AUTH_CHALLENGE, .data = STR("r=nonce")}, done, ctx);
+		fake_answer(f, (struct auth_result){.outcome = AUTH_CHALLENGE, .data = STR("r=nonce")},
+			    done, ctx);
 	} else {
 		fake_verdict(f, STR("test1"), in, done, ctx);
 	}
 }
 
-static inline uint64_t fake_auth_begin(void *ctx, struct conn *c, struct str mechanism, const struct str *initial,
-				       auth_done *done, void *done_ctx)
+static inline uint64_t fake_auth_begin(void *ctx, struct conn *c, struct str mechanism,
+				       const struct str *initial, auth_done *done, void *done_ctx)
 {
 	struct fake *f = ctx;
 	(void)c;
@@ -212,12 +225,17 @@ static inline uint64_t fake_auth_begin(void *ctx, struct conn *c, struct str mec
 	if (initial)
 		fake_response(f, *initial, done, done_ctx);
 	else
-		fake_answer(f, (struct auth_result){.outcome = AUTH_CHALLENGE,
-			.data = str_eq(str_of(f->mechanism), STR("LOGIN")) ? STR("Username:") : STR_NONE}, done, done_ctx);
+		fake_answer(f,
+			    (struct auth_result){.outcome = AUTH_CHALLENGE,
+						 .data = str_eq(str_of(f->mechanism), STR("LOGIN"))
+								 ? STR("Username:")
+								 : STR_NONE},
+			    done, done_ctx);
 	return 1;
 }
 
-static inline void fake_auth_step(void *ctx, uint64_t attempt, struct str response, auth_done *done, void *done_ctx)
+static inline void fake_auth_step(void *ctx, uint64_t attempt, struct str response, auth_done *done,
+				  void *done_ctx)
 {
 	struct fake *f = ctx;
 	(void)attempt;
@@ -281,7 +299,8 @@ static inline void fake_take(struct fake *f, const struct envelope *e, struct st
 		if (e->rcpt[i].orcpt.n)
 			buf_fmt(b, " orcpt=%.*s", STR_ARG(e->rcpt[i].orcpt));
 	}
-	buf_fmt(b, " body=%s%s%s", envelope_body_name(e->body), e->smtputf8 ? " utf8" : "", e->requiretls ? " tls" : "");
+	buf_fmt(b, " body=%s%s%s", envelope_body_name(e->body), e->smtputf8 ? " utf8" : "",
+		e->requiretls ? " tls" : "");
 	if (e->envid.n)
 		buf_fmt(b, " envid=%.*s", STR_ARG(e->envid));
 	if (e->ret)
@@ -296,7 +315,8 @@ static inline void fake_take(struct fake *f, const struct envelope *e, struct st
 }
 
 static inline bool fake_accept(void *ctx, const struct envelope *e, struct str content, void *side,
-			       void (*done)(void *done_ctx, const struct err *err), void *done_ctx, struct err *err)
+			       void (*done)(void *done_ctx, const struct err *err), void *done_ctx,
+			       struct err *err)
 {
 	struct fake *f = ctx;
 	struct err later;
@@ -368,7 +388,8 @@ static inline void fake_run(struct conn *c, enum wake wake)
 		} else if (c->park & PARK_OUTPUT) {
 			c->out.n = 0;
 			wake = WAKE_OUTPUT;
-		} else if ((c->park & PARK_INPUT) && before > limit && (c->in.n < before || c->limit > limit)) {
+		} else if ((c->park & PARK_INPUT) && before > limit &&
+			   (c->in.n < before || c->limit > limit)) {
 			wake = WAKE_INPUT; /* net reads on when there is room */
 		} else {
 			return;
@@ -376,8 +397,8 @@ static inline void fake_run(struct conn *c, enum wake wake)
 	}
 }
 
-static inline void fake_open(struct conn *c, struct fake *f, const struct conn_addr *peer, const char *peer_text,
-			     bool tls)
+static inline void fake_open(struct conn *c, struct fake *f, const struct conn_addr *peer,
+			     const char *peer_text, bool tls)
 {
 	*c = (struct conn){.server = &f->server, .refs = 1, .limit = 1 << 20};
 	c->facts.id = 1;

@@ -89,7 +89,8 @@ static bool all_delivered_before(struct smtp_tx *tx, struct str header)
 	return true;
 }
 
-static bool check_loops(struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen, struct str header)
+static bool check_loops(struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen,
+			struct str header)
 {
 	int64_t max = config_int(s->config, SETTING_SMTP_MAX_HOPS);
 	if (seen->hops > max)
@@ -109,7 +110,8 @@ static bool may_send_as(struct smtp_session *s, struct smtp_tx *tx, struct str a
 	if (answer == 2)
 		smtp_tx_fail(tx, OUTCOME_SYSTEM_TEMP, "%s", "");
 	else
-		smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS, "the address <%.*s> in the header does not belong to this login",
+		smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS,
+			     "the address <%.*s> in the header does not belong to this login",
 			     STR_ARG(str_sub(address, 0, 80)));
 	return false;
 }
@@ -126,7 +128,8 @@ static bool check_authors(struct smtp_session *s, struct smtp_tx *tx, struct str
 			continue;
 		mailboxes++;
 		if (!list.at[i].local.p || !list.at[i].domain.p) {
-			smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS, "an author's address in the header is not complete");
+			smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS,
+				     "an author's address in the header is not complete");
 			return false;
 		}
 		struct address author = {list.at[i].local, list.at[i].domain};
@@ -171,7 +174,8 @@ static struct str id_domain(const struct smtp_session *s, struct smtp_tx *tx)
 	return domain.n && domain.p[0] != '[' ? domain : smtp_hostname(s);
 }
 
-static void add_missing(const struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen, struct buf *out)
+static void add_missing(const struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen,
+			struct buf *out)
 {
 	BUF_SCOPED text = {0};
 	if (!seen->date) {
@@ -194,7 +198,8 @@ bool smtp_header_absent(struct str body)
 	struct scan s = scan_of(body);
 	size_t end = str_find(body, STR("\r\n"));
 	struct str line = end == STR_NPOS ? body : str_sub(body, 0, end);
-	struct str name = str_sub(line, 0, str_find_byte(line, ':') == STR_NPOS ? 0 : str_find_byte(line, ':'));
+	struct str name =
+		str_sub(line, 0, str_find_byte(line, ':') == STR_NPOS ? 0 : str_find_byte(line, ':'));
 	if (line.n == 0)
 		return end == STR_NPOS; /* an empty message has no blank line either */
 	if (scan_lit(&s, STR("From "))) /* of an mbox: header_next() knows it */

@@ -34,7 +34,8 @@ static size_t plainly(struct str in, struct buf *out, bool *out_end, bool *out_b
 	return in.n;
 }
 
-static size_t in_pieces(struct str in, size_t piece, bool normalise, struct buf *out, bool *out_end, bool *out_bare)
+static size_t in_pieces(struct str in, size_t piece, bool normalise, struct buf *out, bool *out_end,
+			bool *out_bare)
 {
 	struct smtp_text t = {.line_start = true, .normalise = normalise};
 	size_t used = 0, there = 0;
@@ -64,7 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else /* a CR or a dot may be held back */
 		assert(got.n <= want.n && (got.n == 0 || memcmp(got.p, want.p, got.n) == 0));
 	/* Normalised text has no bare octet left, and ends where it ended. */
-	assert(in_pieces(in, data[0] + 1u, true, &normal, &end, &bare) == used && end == want_end);
+	size_t again = in_pieces(in, data[0] + 1u, true, &normal, &end, &bare);
+	assert(again == used && end == want_end);
 	for (size_t i = 0; i < normal.n; i++) {
 		assert(normal.p[i] != 0);
 		assert(normal.p[i] != '\n' || (i > 0 && normal.p[i - 1] == '\r'));

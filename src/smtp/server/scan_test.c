@@ -40,7 +40,8 @@ static void in_pieces(void **state)
 			size_t used = 0, there = 0;
 			while (!end && there < cases[i].in.n) {
 				there = there + piece < cases[i].in.n ? there + piece : cases[i].in.n;
-				used += smtp_text_scan(&t, str_sub(cases[i].in, used, there - used), &out, &end);
+				used += smtp_text_scan(&t, str_sub(cases[i].in, used, there - used), &out,
+						       &end);
 			}
 			assert_str(cases[i].name, buf_str(&out), cases[i].out);
 			assert_case(cases[i].name, end == cases[i].end && t.bare == cases[i].bare);
@@ -69,7 +70,8 @@ static void normalised(void **state)
 			size_t used = 0, there = 0;
 			while (!end && there < rows[i].in.n) {
 				there = there + piece < rows[i].in.n ? there + piece : rows[i].in.n;
-				used += smtp_text_scan(&t, str_sub(rows[i].in, used, there - used), &out, &end);
+				used += smtp_text_scan(&t, str_sub(rows[i].in, used, there - used), &out,
+						       &end);
 			}
 			assert_str(rows[i].name, buf_str(&out), rows[i].out);
 		}

@@ -79,7 +79,8 @@ void smtp_peer_changed(struct smtp_session *s)
 	const struct networks *mine = config_networks(s->config, SETTING_MYNETWORKS);
 	const struct networks *plain = config_networks(s->config, SETTING_AUTH_PLAINTEXT_NETWORKS);
 	bool ip = s->peer.len > 0;
-	s->trusted = smtp_is(s, SMTP_LMTP) || (smtp_is(s, SMTP_MX) && ip && networks_match(mine, &s->peer.addr.sa));
+	s->trusted = smtp_is(s, SMTP_LMTP) ||
+		     (smtp_is(s, SMTP_MX) && ip && networks_match(mine, &s->peer.addr.sa));
 	s->plain_auth = ip && (networks_match(plain, &s->peer.addr.sa) ||
 			       net_networks_have(l->plaintext_auth_from, &s->peer));
 }
@@ -111,8 +112,9 @@ static void smtp_end(struct conn *c)
 	if (!s)
 		return;
 	const struct conn_facts *f = conn_facts(c);
-	log_event(LOG_INFO, "smtp.session", K_STR(service, f->service), K_STR(peer, buf_str(&s->peer_text)),
-		  K_STR(helo, buf_str(&s->helo)), K_STR(account, buf_str(&s->account)), K_STR(tls, f->tls_version),
+	log_event(LOG_INFO, "smtp.session", K_STR(service, f->service),
+		  K_STR(peer, buf_str(&s->peer_text)), K_STR(helo, buf_str(&s->helo)),
+		  K_STR(account, buf_str(&s->account)), K_STR(tls, f->tls_version),
 		  K_INT(count, s->messages), K_INT(line, s->commands));
 	smtp_auth_abandon(s);
 	smtp_tx_drop(s);

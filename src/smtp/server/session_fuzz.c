@@ -2,7 +2,8 @@
  * Copyright the pabal authors */
 /*
  * A whole session. The first octet chooses the listener, the second how the input is cut; then the
- * octets of the client. Octet 0xff in the stream: an event instead (time is up, the client goes, a commit comes).
+ * octets of the client. Octet 0xff in the stream: an event instead (time is up, the client goes, what
+ * becomes of commits).
  */
 #include "smtp/server/fake.h"
 #include "base/log.h"
@@ -81,8 +82,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct config *parsed;
 		log_init("fuzz", LOG_ERROR);
 		log_to_fd(-1, false);
-		if (!config_parse("/x", STR("hostname = \"mx.example.org\"\nsmtp { max_errors = 1000\nmax_header_size = 8k }\n"
-					    "journal { side_file_size = 70k }\n"), &problems, &parsed, &err))
+		if (!config_parse("/x",
+				  STR("hostname = \"mx.example.org\"\nsmtp { max_errors = "
+				      "1000\nmax_header_size = 8k }\n"
+				      "journal { side_file_size = 70k }\n"),
+				  &problems, &parsed, &err))
 			abort();
 		config = parsed;
 	}

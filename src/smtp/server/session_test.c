@@ -75,7 +75,8 @@ static void begin(struct play *p)
 	if (p->begun)
 		return;
 	p->begun = true;
-	buf_add(&text, STR("hostname = \"mx.example.org\"\nmydomain = \"example.org\"\nmynetworks = {\"10.0.0.0/8\"}\n"));
+	buf_add(&text, STR("hostname = \"mx.example.org\"\nmydomain = \"example.org\"\nmynetworks = "
+			   "{\"10.0.0.0/8\"}\n"));
 	buf_add(&text, buf_str(&p->config_text));
 	if (!config_parse("/etc/pabal/pabal.conf", buf_str(&text), &problems, &c, &err))
 		bad(p, "configuration", buf_str(&problems));
@@ -335,7 +336,8 @@ int main(void)
 		char *name = strdup(strrchr(files.gl_pathv[i], '/') + 1);
 		name[strlen(name) - 5] = 0;
 		plays[i].file = files.gl_pathv[i];
-		tests[i] = (struct CMUnitTest){.name = name, .test_func = play_file, .initial_state = &plays[i]};
+		tests[i] = (struct CMUnitTest){
+			.name = name, .test_func = play_file, .initial_state = &plays[i]};
 	}
 	int result = _cmocka_run_group_tests("smtp conversations", tests, files.gl_pathc, NULL, NULL);
 	for (size_t i = 0; i < files.gl_pathc; i++)

@@ -68,7 +68,8 @@ static void *commit_main(void *arg)
 }
 
 static bool accept_message(void *ctx, const struct envelope *e, struct str content, void *side,
-			   void (*done)(void *done_ctx, const struct err *err), void *done_ctx, struct err *err)
+			   void (*done)(void *done_ctx, const struct err *err), void *done_ctx,
+			   struct err *err)
 {
 	struct commit *c = mem_new(struct commit);
 	(void)ctx;
@@ -120,8 +121,8 @@ static void *auth_main(void *arg)
 	return NULL;
 }
 
-static uint64_t auth_begin(void *ctx, struct conn *c, struct str mechanism, const struct str *initial, auth_done *done,
-			   void *done_ctx)
+static uint64_t auth_begin(void *ctx, struct conn *c, struct str mechanism, const struct str *initial,
+			   auth_done *done, void *done_ctx)
 {
 	struct attempt *a = mem_new(struct attempt);
 	pthread_t t;
@@ -157,7 +158,9 @@ static struct tls_context *tls_now(void *ctx)
 
 static int dial(void)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				.sin_port = htons(port)};
 	struct timeval t = {.tv_sec = 20};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
@@ -216,8 +219,9 @@ static void *client_main(void *arg)
 /* Hangs up after so many octets of a dialogue. */
 static void *rude_main(void *arg)
 {
-	static const char all[] = "EHLO c\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<test1@example.org>\r\nDATA\r\n"
-				  "Subject: x\r\n\r\ny\r\n.\r\nNOOP\r\n";
+	static const char all[] =
+		"EHLO c\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<test1@example.org>\r\nDATA\r\n"
+		"Subject: x\r\n\r\ny\r\n.\r\nNOOP\r\n";
 	(void)arg;
 	for (size_t n = 1; n < sizeof all; n += 3) {
 		int fd = dial();
@@ -367,11 +371,14 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	log_init("test", LOG_ERROR);
 	tls_init();
-	if (!config_parse("/x", STR("hostname = \"mx.example.org\"\nauth { mechanisms = PLAIN }\n"), &problems, &config, &err) ||
+	if (!config_parse("/x", STR("hostname = \"mx.example.org\"\nauth { mechanisms = PLAIN }\n"),
+			  &problems, &config, &err) ||
 	    !selfsigned_make(&name, 1, &key, &cert, &err))
 		return 1;
 	struct tls_chain chain = {.cert_pem = buf_str(&cert), .key_pem = buf_str(&key)};
-	if (!tls_context_server(&(struct tls_server_settings){.chains = &chain, .chain_count = 1, .door = STR("smtp")},
+	if (!tls_context_server(&(struct tls_server_settings){.chains = &chain,
+							      .chain_count = 1,
+							      .door = STR("smtp")},
 				&server_tls, &err) ||
 	    !tls_context_client(&(struct tls_client_settings){0}, &client_tls, &err))
 		return 1;

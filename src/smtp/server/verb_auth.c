@@ -99,8 +99,8 @@ void verb_auth(struct smtp_session *s, struct str args)
 	a->arena = arena_new();
 	s->auth = expect_result(s, a);
 	struct str first = buf_str(&bytes);
-	a->attempt = v->auth.begin(v->auth.ctx, s->conn, str_of(s->mechanism_asked), initial.p ? &first : NULL, on_result,
-				   a);
+	a->attempt = v->auth.begin(v->auth.ctx, s->conn, str_of(s->mechanism_asked),
+				   initial.p ? &first : NULL, on_result, a);
 	secret_wipe(bytes.p, bytes.n);
 	secret_wipe((char *)args.p, args.n);
 }
@@ -140,8 +140,9 @@ static void logged_in(struct smtp_session *s, const struct smtp_auth *a)
 
 static void not_logged_in(struct smtp_session *s, const struct smtp_auth *a)
 {
-	log_event(LOG_INFO, "smtp.login.fail", K_STR(user, a->user), K_CSTR(mechanism, s->mechanism_asked),
-		  K_STR(peer, buf_str(&s->peer_text)), K_STR(service, conn_facts(s->conn)->service), K_STR(why, a->why));
+	log_event(LOG_INFO, "smtp.login.fail", K_STR(user, a->user),
+		  K_CSTR(mechanism, s->mechanism_asked), K_STR(peer, buf_str(&s->peer_text)),
+		  K_STR(service, conn_facts(s->conn)->service), K_STR(why, a->why));
 	switch (a->outcome) {
 	case AUTH_TEMP: smtp_refuse(s, OUTCOME_AUTH_TEMP, STR_NONE); return;
 	case AUTH_SYNTAX: smtp_error(s, 501, "5.5.2", "not a response of this mechanism"); return;

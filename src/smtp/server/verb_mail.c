@@ -60,7 +60,8 @@ static bool check_owner(struct smtp_session *s, const struct path *path)
 	case 2: smtp_refuse(s, OUTCOME_SYSTEM_TEMP, STR_NONE); return false;
 	default: break;
 	}
-	log_event(LOG_INFO, "smtp.sender.refuse", K_STR(account, buf_str(&s->account)), K_STR(from, path->text));
+	log_event(LOG_INFO, "smtp.sender.refuse", K_STR(account, buf_str(&s->account)),
+		  K_STR(from, path->text));
 	smtp_refuse(s, OUTCOME_SENDER_NOT_YOURS, STR_NONE);
 	return false;
 }

@@ -14,7 +14,7 @@ static const char *relay_rule(const struct smtp_session *s)
 	return s->trusted ? "mynetworks" : NULL;
 }
 
-/* Routes hidden in the local-part, which some servers behind us might follow ("a%b@us", "b!a@us", "a@b"@us). */
+/* Routes hidden in the local-part, which some servers behind us might follow: a%b@us, b!a@us, "a@b"@us. */
 static bool is_routed(struct address a)
 {
 	return str_has_byte(a.local, '%') || str_has_byte(a.local, '!') || str_has_byte(a.local, '@') ||
@@ -23,9 +23,9 @@ static bool is_routed(struct address a)
 
 static void log_rcpt(const struct smtp_session *s, const char *event, struct str rcpt, const char *rule)
 {
-	log_event(LOG_INFO, event, K_STR(qid, id_str(&s->tx->envelope.id)), K_STR(peer, buf_str(&s->peer_text)),
-		  K_STR(account, buf_str(&s->account)), K_STR(from, s->tx->envelope.reverse_path_text), K_STR(rcpt, rcpt),
-		  K_CSTR(rule, rule));
+	log_event(LOG_INFO, event, K_STR(qid, id_str(&s->tx->envelope.id)),
+		  K_STR(peer, buf_str(&s->peer_text)), K_STR(account, buf_str(&s->account)),
+		  K_STR(from, s->tx->envelope.reverse_path_text), K_STR(rcpt, rcpt), K_CSTR(rule, rule));
 }
 
 static void refuse_rcpt(struct smtp_session *s, struct str rcpt, enum outcome o, const char *rule)
@@ -44,8 +44,9 @@ static bool accepts_unlisted(const struct smtp_session *s)
 
 static enum outcome over_quota(const struct smtp_session *s)
 {
-	return config_enum(s->config, SETTING_STORE_OVER_QUOTA) == CONFIG_OVER_QUOTA_PERM ? OUTCOME_OVER_QUOTA
-											   : OUTCOME_OVER_QUOTA_TEMP;
+	return config_enum(s->config, SETTING_STORE_OVER_QUOTA) == CONFIG_OVER_QUOTA_PERM
+		       ? OUTCOME_OVER_QUOTA
+		       : OUTCOME_OVER_QUOTA_TEMP;
 }
 
 /* True: it is taken. */
@@ -195,7 +196,9 @@ void verb_vrfy(struct smtp_session *s, struct str args)
 	}
 	switch (v->rcpt(v->ctx, address_str(a, address), a, &told)) {
 	case RCPT_LOCAL:
-	case RCPT_OVER_QUOTA: smtp_reply(smtp_out(s), 250, "2.1.5", "<%.*s>", STR_ARG(told.n ? told : args)); break;
+	case RCPT_OVER_QUOTA:
+		smtp_reply(smtp_out(s), 250, "2.1.5", "<%.*s>", STR_ARG(told.n ? told : args));
+		break;
 	case RCPT_UNKNOWN: smtp_refuse(s, OUTCOME_NO_SUCH_USER, STR_NONE); break;
 	case RCPT_DISABLED: smtp_refuse(s, OUTCOME_MAILBOX_DISABLED, STR_NONE); break;
 	case RCPT_TEMP: smtp_refuse(s, OUTCOME_SYSTEM_TEMP, STR_NONE); break;

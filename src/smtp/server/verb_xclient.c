@@ -124,7 +124,8 @@ void verb_xclient(struct smtp_session *s, struct str args)
 		set(&s->peer_name, told.name);
 	if (told.has_port)
 		s->peer_port = told.port;
-	log_event(LOG_INFO, "smtp.xclient", K_STR(by, conn_facts(s->conn)->peer_text), K_STR(peer, buf_str(&s->peer_text)));
+	log_event(LOG_INFO, "smtp.xclient", K_STR(by, conn_facts(s->conn)->peer_text),
+		  K_STR(peer, buf_str(&s->peer_text)));
 	s->greeted = false;
 	s->esmtp = told.has_proto && told.esmtp;
 	set(&s->helo, told.helo);
