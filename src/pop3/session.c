@@ -35,7 +35,7 @@ struct pop3 {
 	unsigned char *deleted, *read; /* bits, by number - 1 */
 	enum pop3_language language;
 	unsigned errors;
-	bool closing, draining, started;
+	bool closing, draining, started, locked;
 	enum pop3_listing listing;
 	uint32_t list_next;
 	bool sending;
@@ -433,6 +433,12 @@ static void start(struct pop3 *s)
 	struct err e;
 
 	s->started = true;
+	s->locked = account_maildrop_lock(s->served->account);
+	if (!s->locked) {
+		pop3_err(out(s), s->language, POP3_IN_USE);
+		s->closing = true;
+		return;
+	}
 	if (!view_open(s->served->account, STR("INBOX"), false, &s->view, &e)) {
 		log_err(LOG_WARN, "pop3.open", &e);
 		s->view = NULL;
@@ -479,6 +485,8 @@ static void pop3_end(struct conn *c)
 		content_fini(&s->content);
 		if (s->view)
 			view_close(s->view);
+		if (s->locked)
+			account_maildrop_unlock(served->account);
 		free(s->deleted);
 		free(s->read);
 		free(s);

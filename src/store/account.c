@@ -438,6 +438,16 @@ void account_close(struct account *a)
 		__atomic_sub_fetch(&a->refs, 1, __ATOMIC_ACQ_REL);
 }
 
+bool account_maildrop_lock(struct account *a)
+{
+	return !__atomic_exchange_n(&a->maildrop, true, __ATOMIC_ACQ_REL);
+}
+
+void account_maildrop_unlock(struct account *a)
+{
+	__atomic_store_n(&a->maildrop, false, __ATOMIC_RELEASE);
+}
+
 static bool is_cold(struct account *a)
 {
 	lock_take(&a->store->pool);

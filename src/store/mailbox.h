@@ -72,6 +72,9 @@ struct account_facts {
 /* Makes the directories at first use. One object per account and process, counted. */
 bool account_open(struct store *s, const struct account_facts *f, struct account **out, struct err *err) MUST_CHECK;
 void account_close(struct account *a);
+/* POP3's exclusive access (RFC 1939 4), among the sessions of this process. false: another has it. */
+bool account_maildrop_lock(struct account *a) MUST_CHECK;
+void account_maildrop_unlock(struct account *a);
 struct quota_use { uint64_t bytes, messages, bytes_max, messages_max; };
 bool account_quota(struct account *a, struct quota_use *out, struct err *err) MUST_CHECK;
 bool account_reindex(struct account *a, void (*progress)(void *ctx, size_t done, size_t all), void *ctx,

@@ -99,6 +99,7 @@ struct account {
 	struct lock lock;
 	struct hot_account *hot; /* taken and given under lock and store->pool */
 	bool flocked;            /* guarded by lock */
+	bool maildrop;           /* atomic: a POP3 session has it */
 	bool made;               /* atomic: the directories were seen */
 	struct lock shelf;
 	struct shared *shared; /* guarded by shelf */
