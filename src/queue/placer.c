@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "mail/status.h"
+#include "mail/dsn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +61,7 @@ static void job_done(struct queue *q, struct job *j)
 	}
 	if (d)
 		spool_finished(q, d);
-	if (!success_late(q, i, j->action, &err))
+	if (!success_late(q, i, j->action, DSN_DELIVERED, STR_NONE, &err))
 		log_err(LOG_WARN, "queue.notice.failed", &err);
 	lock_take(&q->lock);
 	q->counts.placed++;
@@ -76,7 +76,7 @@ static void job_bounce(struct queue *q, struct job *j, int outcome, const struct
 	struct item *i = j->item;
 	log_event(LOG_INFO, "queue.action.failed", K_STR(rcpt, j->action->account),
 		  K_CSTR(why, outcome_row((enum outcome)outcome)->name), K_CSTR(cause, why->cause));
-	if (!bounce_late(q, i, j->action, outcome, STR_NONE, &err) ||
+	if (!bounce_late(q, i, j->action, outcome, STR_NONE, STR_NONE, &err) ||
 	    !outcome_write(q, i, j->action, ENDED_BOUNCED, i->deferred != NULL, &err)) {
 		log_err(LOG_ERROR, "queue.bounce.failed", &err);
 		try_again(q, j);
@@ -100,12 +100,14 @@ static void job_defer(struct queue *q, struct job *j, const struct err *why)
 {
 	struct err err = {0};
 	struct item *i = j->item;
-	if (i->deferred) { /* stays in its file; spool_retry_due comes again */
+	if (i->deferred) { /* stays in its file */
+		spool_again(q, i->deferred, why->text, spool_next_try(q, i->deferred->attempts + 1u));
 		action_ended(q, i, j->action);
 		free(j);
 		return;
 	}
-	if (!spool_defer(q, i, j->action, why, &err) ||
+	const struct action *one = j->action;
+	if (!spool_defer(q, i, &one, 1, why->text, spool_next_try(q, 1), &err) ||
 	    !outcome_write(q, i, j->action, ENDED_DEFERRED, false, &err)) {
 		log_err(LOG_ERROR, "queue.defer.failed", &err);
 		try_again(q, j);
@@ -173,11 +175,6 @@ static void group_place(struct queue *q, struct job **jobs, size_t n)
 	struct account *account;
 	struct err err = {0};
 	bool found = false;
-	if (jobs[0]->action->kind == ACTION_REMOTE) {
-		err_set(&err, ERR_TEMP, "remote delivery is not available yet");
-		group_failed(q, jobs, n, &err);
-		return;
-	}
 	if (!s->account(s->ctx, jobs[0]->action->account, a, &facts, &found, &err)) {
 		group_failed(q, jobs, n, &err);
 		return;

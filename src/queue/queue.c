@@ -25,10 +25,10 @@
 
 struct item *item_new(struct queue *q)
 {
-	(void)q;
 	struct arena *a = arena_new();
 	struct item *i = arena_new_of(a, struct item);
 	i->arena = a;
+	i->queue = q;
 	i->side_fd = -1;
 	i->envelope.received_us = clock_wall_us(); /* until there is a real one */
 	return i;
@@ -71,7 +71,7 @@ static void item_leave(struct queue *q, struct item *i)
 		break;
 	}
 	if (i->deferred)
-		i->deferred->busy = false;
+		spool_released(q, i->deferred);
 	cond_broadcast(&q->room);
 	if (!q->items)
 		cond_broadcast(&q->idle);
@@ -102,6 +102,30 @@ void job_add(struct queue *q, struct job *j)
 	cond_signal(&p->work);
 }
 
+/* A message's recipients in one domain: one transaction, up to RCPTS_PER_UNIT. */
+struct remote_group {
+	struct str domain;
+	const struct action **actions;
+	size_t n;
+};
+enum { RCPTS_PER_UNIT = 50 };
+
+static void group_add(struct arena *tmp, struct remote_group *groups, size_t *groups_n, const struct action *a, size_t most)
+{
+	struct str domain = str_from(a->account, str_find_last_byte(a->account, '@') + 1);
+	size_t k = *groups_n;
+	/* From the end: a list of one domain finds its open group at once. */
+	while (k > 0 && !(str_eq_nocase(groups[k - 1].domain, domain) && groups[k - 1].n < RCPTS_PER_UNIT))
+		k--;
+	if (!k) {
+		k = ++*groups_n;
+		groups[k - 1].domain = domain;
+		groups[k - 1].actions =
+			arena_array(tmp, most < RCPTS_PER_UNIT ? most : RCPTS_PER_UNIT, sizeof(struct action *));
+	}
+	groups[k - 1].actions[groups[k - 1].n++] = a;
+}
+
 void item_dispatch(struct queue *q, struct item *i)
 {
 	size_t n = i->plan.n, open = 0;
@@ -124,20 +148,28 @@ void item_dispatch(struct queue *q, struct item *i)
 		item_free(i);
 		return;
 	}
-	/* The item may end and go while we are here: jobs are made before the first is handed out. */
-	struct job **jobs = mem_alloc(open * sizeof(struct job *));
-	size_t jobs_n = 0;
+	/* The item may end and go while we are here: all is prepared before the first is handed out. */
+	ARENA_SCOPED tmp = arena_new();
+	struct job **jobs = arena_array(tmp, open, sizeof *jobs);
+	struct remote_group *groups = arena_zalloc(tmp, open * sizeof *groups);
+	size_t jobs_n = 0, groups_n = 0;
 	for (size_t k = 0; k < n; k++) {
+		const struct action *a = &i->plan.actions[k];
 		if (states[k] == JOB_ENDED)
 			continue;
+		if (a->kind == ACTION_REMOTE) {
+			group_add(tmp, groups, &groups_n, a, open);
+			continue;
+		}
 		struct job *j = mem_zalloc(sizeof *j);
 		j->item = i;
 		j->action = &i->plan.actions[k];
 		jobs[jobs_n++] = j;
 	}
+	for (size_t k = 0; k < groups_n; k++)
+		remote_send(q, i, groups[k].actions, groups[k].n);
 	for (size_t k = 0; k < jobs_n; k++)
 		job_add(q, jobs[k]);
-	free(jobs);
 }
 
 void action_ended(struct queue *q, struct item *i, const struct action *a)
@@ -251,6 +283,12 @@ static uint64_t checkpoint_bounds(struct queue *q, struct buf *extra)
 	return keep;
 }
 
+/* Deferred files are synced here, not one by one. */
+static bool spool_sync(struct queue *q, struct err *err)
+{
+	return file_syncfs(q->deferred_fd) == 0 || err_sys(err, "cannot sync the spool");
+}
+
 bool queue_checkpoint(struct queue *q, struct err *err)
 {
 	BUF_SCOPED extra = {0};
@@ -275,7 +313,7 @@ bool queue_checkpoint(struct queue *q, struct err *err)
 		keep = position;
 	lock_drop(&q->lock);
 	spool_sweep_begin(q, &names);
-	bool ok = store_checkpoint(q->store, keep, buf_str(&extra), err);
+	bool ok = spool_sync(q, err) && store_checkpoint(q->store, keep, buf_str(&extra), err);
 	if (ok) {
 		spool_sweep(q, buf_str(&names));
 		struct scan s = scan_of(buf_str(&extra));
@@ -320,7 +358,6 @@ void queue_tick(struct queue *q)
 		lock_drop(&q->lock);
 		q->o.services.pressure(q->o.services.ctx, now);
 	}
-	spool_retry_due(q);
 	/* Planning that waits for auth, jobs that wait for the disk. */
 	lock_take(&q->lock);
 	cond_broadcast(&q->work);
@@ -335,9 +372,7 @@ void queue_counts(struct queue *q, struct queue_counts *out)
 	*out = q->counts;
 	out->waiting = q->items_n;
 	out->waiting_bytes = q->items_bytes;
-	out->deferred = 0;
-	for (struct deferred *d = q->deferred; d; d = d->next)
-		out->deferred++;
+	out->deferred = q->deferred_n;
 }
 
 /* ---- opening and recovery --------------------------------------------------------------- */
@@ -385,8 +420,9 @@ static bool replay_record(void *ctx, const struct journal_record *r, struct err 
 	if (r->type == JOURNAL_PLAN)
 		return replay_plan(q, r, err);
 	if (r->type == JOURNAL_OUTCOME && ended_decode(r->content, &ended)) {
-		/* A deferred action lives on in its file, a retried one ended by its DONE. */
-		note_ended(q, &ended.id, ended.action);
+		/* A deferred action lives on in its file, if that has survived: spool_load says so. */
+		if (ended.how != ENDED_DEFERRED)
+			note_ended(q, &ended.id, ended.action);
 	} else if (r->type == JOURNAL_DONE && store_done_key(r->content, &id, &action)) {
 		note_ended(q, &id, action);
 		struct kept_done *k = arena_new_of(q->arena, struct kept_done);
@@ -504,6 +540,7 @@ bool queue_open(const struct queue_options *o, struct queue **out, struct err *e
 	q->o.postmaster = arena_str(q->arena, o->postmaster);
 	q->o.expire_s = o->expire_s ? o->expire_s : 5 * 24 * 3600;
 	q->o.retry_s = o->retry_s ? o->retry_s : 300;
+	q->o.delay_warning_s = o->delay_warning_s ? o->delay_warning_s : 4 * 3600;
 	q->deferred_fd = q->done_fd = q->tmp_fd = -1;
 	q->plans = map_new();
 	q->ended = map_new();
@@ -533,11 +570,13 @@ bool queue_start(struct queue *q, struct err *err)
 {
 	if (!journal_start(q->journal, err))
 		return false;
-	recover_generated(q);
 	lock_take(&q->lock);
 	q->started = true;
 	q->changes++; /* a first checkpoint: what was recovered is settled */
 	lock_drop(&q->lock);
+	if (!remote_start(q, err))
+		return false;
+	recover_generated(q);
 	int e = pthread_create(&q->planner, NULL, planner_main, q);
 	for (int i = 0; !e && i < PLACERS; i++)
 		e = pthread_create(&q->placers[i].thread, NULL, placer_main, &q->placers[i]);
@@ -566,6 +605,7 @@ void queue_stop(struct queue *q)
 	for (int i = 0; i < PLACERS; i++)
 		cond_broadcast(&q->placers[i].work);
 	lock_drop(&q->lock);
+	remote_stop(q);
 	pthread_join(q->planner, NULL);
 	for (int i = 0; i < PLACERS; i++)
 		pthread_join(q->placers[i].thread, NULL);
@@ -579,6 +619,7 @@ void queue_free(struct queue *q)
 	if (!q)
 		return;
 	queue_stop(q);
+	remote_free(q);
 	while (q->items) {
 		struct item *i = q->items;
 		lock_take(&q->lock);
@@ -599,6 +640,7 @@ void queue_free(struct queue *q)
 		q->deferred = d->next;
 		deferred_free(d);
 	}
+	free(q->due);
 	for (struct source *s = q->sources; s; s = s->next)
 		journal_reader_close(s->reader);
 	journal_close(q->journal);

@@ -11,6 +11,7 @@
 #pragma once
 #include "journal/journal.h"
 #include "mail/envelope.h"
+#include "queue/relay.h"
 #include "store/mailbox.h"
 
 struct queue;
@@ -40,6 +41,16 @@ struct queue_services {
 	void (*pressure)(void *ctx, int level);
 };
 
+/* Where mail goes that is not for us: the first route whose pattern fits; none: by MX. */
+struct queue_route {
+	struct str pattern;  /* "example.org", ".example.org" (its subdomains), "*" */
+	struct str hosts;    /* as relay_job.hosts */
+	uint16_t port;
+	bool lmtp;
+	enum relay_tls tls;
+	struct str user, password;
+};
+
 struct queue_options {
 	struct journal_options journal; /* the queue's own */
 	/* Makes the store once the journal is open; the queue frees neither. */
@@ -51,6 +62,13 @@ struct queue_options {
 	bool over_quota_temp;  /* over quota: try again (true) or bounce */
 	int64_t expire_s;      /* deferred mail is bounced after this; 0: 5 days */
 	int64_t retry_s;       /* between attempts of deferred mail; 0: 300 */
+	int64_t delay_warning_s; /* 0: 4 hours */
+	/* Remote delivery; relay NULL: remote recipients wait in the spool until they expire. */
+	struct relay_services relay;
+	const struct queue_route *routes;
+	size_t routes_n;
+	struct str shaping;    /* text of the shaping table; empty: the one built in */
+	enum relay_tls default_tls; /* for MX delivery */
 	bool cold;             /* power loss since the last clean stop */
 };
 /* In this order: open (reads the own journal, touches nothing), sources, recover (opens the store,
@@ -73,8 +91,8 @@ void queue_stop(struct queue *q);
 void queue_free(struct queue *q);
 
 struct queue_counts {
-	uint64_t waiting, waiting_bytes, deferred, planned, placed, bounced, failed;
+	uint64_t waiting, waiting_bytes, deferred, planned, placed, relayed, bounced;
 };
 void queue_counts(struct queue *q, struct queue_counts *out);
-/* JSON requests of `pabal queue`: {"verb":"queue.list"}, {"verb":"queue.show","id":...}. */
+/* JSON requests of `pabal queue`: {"verb":"queue.list"}, {"verb":"queue.show","id":...}, "queue.status". */
 void queue_control(struct queue *q, struct str request_json, struct buf *reply_json);

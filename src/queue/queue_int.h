@@ -8,7 +8,8 @@
  *   placer.c   from plans to mailboxes; what happens when that fails
  *   plan.c     which actions a message needs: aliases, loops, bounces
  *   report.c   bounces and delivery notices
- *   spool.c    spool/deferred: what could not be placed now
+ *   remote.c   destinations, when to try them, what became of it; shape.c how fast
+ *   spool.c    spool/deferred: what could not be done now
  *   control.c  pabal queue
  *
  * Life of a message here: an item is made when its record is read; its plan is committed; each
@@ -47,6 +48,7 @@ struct item {
 	struct item *next_in_source;
 	struct item *next, **prev; /* list of all */
 	struct item *next_unplanned;
+	struct queue *queue;
 	struct arena *arena; /* holds the item and all below */
 	struct id id;
 	struct source *source; /* NULL: generated, or from the spool */
@@ -80,20 +82,26 @@ struct placer {
 	struct job *first, **tail; /* guarded by queue.lock */
 };
 
-struct deferred { /* a file in spool/deferred */
-	struct deferred *next;
+/* A file in spool/deferred: one message's actions for one mailbox or one remote domain. */
+struct deferred {
+	struct deferred *next, **prev; /* list of all */
 	struct id id;
-	uint32_t action;
-	char *account, *sender; /* destination and reverse-path, for lists */
+	uint32_t action;        /* the first one: names the file */
+	uint32_t actions_n;
 	enum action_kind kind;
+	bool busy;              /* an item is at work on it */
+	bool warned;            /* the sender was told of the delay */
+	bool held;              /* not tried until released */
+	uint16_t attempts;
+	uint32_t heap_at;       /* place in queue.due; UINT32_MAX: not in it */
+	uint32_t received_s, next_try_s;
 	uint64_t size;
-	int64_t received_s, next_try_s;
-	unsigned attempts;
+	char *account, *sender; /* destination and reverse-path, for lists */
 	char *last_error;
-	bool busy; /* an item is at work on it */
 };
 
 struct replay;
+struct remote;
 struct queue {
 	struct lock lock;
 	struct cond work, room, idle;
@@ -102,6 +110,7 @@ struct queue {
 	struct journal *journal;
 	struct store *store;
 	int deferred_fd, done_fd, tmp_fd;
+	struct remote *remote;
 	pthread_t planner;
 	bool started, stopping;
 
@@ -112,7 +121,11 @@ struct queue {
 	struct item *unplanned; /* read, to be planned again later (auth is away) */
 	size_t unplanned_n;
 	struct placer placers[PLACERS];
-	struct deferred *deferred;
+	struct deferred *deferred; /* all */
+	struct deferred **due;     /* heap by next_try_s of those that are not busy */
+	uint32_t due_n, due_cap;
+	uint64_t deferred_n;
+	bool spool_dirty;          /* files were written since the last syncfs */
 	uint64_t changes, checkpointed; /* counts of ended actions; to know when a checkpoint is due */
 	int64_t checkpoint_us;
 	struct queue_counts counts;
@@ -170,32 +183,54 @@ struct failure {
 	uint32_t rcpt_index;
 	struct str address;
 	int outcome; /* enum outcome */
-	struct str diagnostic;
+	struct str diagnostic, mta;
 };
 /* May a notice about this recipient be sent at all? (never for <>; NOTIFY) */
 bool notice_wanted(const struct item *i, uint32_t rcpt_index, unsigned notify_bit);
 struct str notice_write(struct queue *q, const struct item *i, struct arena *a, const struct failure *f,
 			size_t n);
 /* Plans a bounce for an action that failed after planning, durable before it returns. */
-bool bounce_late(struct queue *q, struct item *i, const struct action *a, int outcome,
-		 struct str diagnostic, struct err *err);
-/* A delivery notice where the sender asked for one (NOTIFY=SUCCESS). */
-bool success_late(struct queue *q, struct item *i, const struct action *a, struct err *err);
+bool bounce_late(struct queue *q, struct item *i, const struct action *a, int outcome, struct str diagnostic,
+		 struct str mta, struct err *err);
+/* A delivery notice where the sender asked for one (NOTIFY=SUCCESS); action: enum dsn_action. */
+bool success_late(struct queue *q, struct item *i, const struct action *a, int action, struct str mta,
+		  struct err *err);
+/* "Not delivered yet", where the sender did not decline it. */
+bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic, struct str mta,
+		struct err *err);
 
 /* spool.c */
 bool spool_open(struct queue *q, struct err *err);
 bool spool_load(struct queue *q, struct err *err);
-bool spool_defer(struct queue *q, struct item *i, const struct action *a, const struct err *why,
-		 struct err *err);
+/* Writes a file for these actions of the item; the caller writes their OUTCOMEs and ends them. Not
+ * synced: until the next checkpoint the journals have the message. */
+bool spool_defer(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
+		 const char *why, int64_t next_try_s, struct err *err);
+/* Of a file's actions only these are left: durable when it returns. */
+bool spool_shrink(struct queue *q, const struct item *i, const struct action *const *left, size_t n,
+		  struct err *err);
 /* Content of a deferred or done file, for a cold start. */
-bool spool_content(struct queue *q, const struct id *id, uint32_t action, struct buf *out,
-		   struct err *err);
-/* An item with one open action from the file. */
+bool spool_content(struct queue *q, const struct id *id, uint32_t action, struct buf *out, struct err *err);
+/* An item with the file's actions open. */
 bool spool_item(struct queue *q, struct deferred *d, struct item **out, struct err *err);
-void spool_finished(struct queue *q,
-		    struct deferred *d); /* to done/, forgotten after the next checkpoint */
+void spool_finished(struct queue *q, struct deferred *d); /* to done/, forgotten after the next checkpoint */
+/* Another attempt was made and did not help. */
+void spool_again(struct queue *q, struct deferred *d, const char *why, int64_t next_try_s);
 /* Names in done/ now, so that they can be removed after a checkpoint. */
 void spool_sweep_begin(struct queue *q, struct buf *names);
 void spool_sweep(struct queue *q, struct str names);
-void spool_retry_due(struct queue *q);
+/* The next one that is due, marked busy; NULL: none, *out_next_s is when to look again (0: never). */
+struct deferred *spool_take_due(struct queue *q, int64_t now_s, int64_t *out_next_s);
+int64_t spool_next_try(const struct queue *q, unsigned attempts); /* when after so many attempts */
+/* Nobody is at work on it any more; called with the lock. */
+void spool_released(struct queue *q, struct deferred *d);
 void deferred_free(struct deferred *d);
+
+/* remote.c: other servers. One thread. */
+bool remote_start(struct queue *q, struct err *err);
+void remote_stop(struct queue *q);
+void remote_free(struct queue *q);
+void remote_poke(struct queue *q); /* look at what is due */
+/* Actions of one item for one domain; the item must have its plan committed. */
+void remote_send(struct queue *q, struct item *i, const struct action **actions, size_t n);
+void remote_control(struct queue *q, struct buf *reply_json); /* queue.status */

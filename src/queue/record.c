@@ -118,7 +118,7 @@ bool ended_decode(struct str in, struct ended_record *out)
 	struct ended_record r;
 	uint8_t how = 0;
 	if (!get_id(&s, &r.id) || !scan_le32(&s, &r.action) || !get_u8(&s, &how) || !scan_end(&s) ||
-	    how < ENDED_DEFERRED || how > ENDED_RETRIED)
+	    how < ENDED_DEFERRED || how > ENDED_RELAYED)
 		return false;
 	r.how = (enum ended)how;
 	*out = r;

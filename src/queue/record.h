@@ -44,7 +44,7 @@ struct plan {
 void plan_encode(struct buf *out, const struct plan *p);
 bool plan_decode(struct str in, struct arena *a, struct plan *out, struct err *err) MUST_CHECK;
 
-enum ended { ENDED_DEFERRED = 1, ENDED_BOUNCED, ENDED_DROPPED, ENDED_RETRIED };
+enum ended { ENDED_DEFERRED = 1, ENDED_BOUNCED, ENDED_DROPPED, ENDED_RETRIED, ENDED_RELAYED };
 struct ended_record {
 	struct id id;
 	uint32_t action;

@@ -19,7 +19,7 @@ bool notice_wanted(const struct item *i, uint32_t rcpt_index, unsigned notify_bi
 	if (address_is_null(i->envelope.reverse_path) || rcpt_index >= i->envelope.rcpt_n)
 		return false; /* never a bounce to a bounce (RFC 5321 6.1) */
 	unsigned notify = i->envelope.rcpt[rcpt_index].notify;
-	return notify == NOTIFY_UNSET ? notify_bit == NOTIFY_FAILURE : (notify & notify_bit) != 0;
+	return notify == NOTIFY_UNSET ? notify_bit != NOTIFY_SUCCESS : (notify & notify_bit) != 0;
 }
 
 static struct str write_dsn(struct queue *q, const struct item *i, struct arena *a,
@@ -53,25 +53,29 @@ struct str notice_write(struct queue *q, const struct item *i, struct arena *a, 
 			.action = DSN_FAILED,
 			.outcome = (enum outcome)f[k].outcome,
 			.diagnostic = f[k].diagnostic,
+			.remote_mta = f[k].mta,
 			.final_recipient = f[k].address,
 		};
 	}
 	return write_dsn(q, i, a, r, n);
 }
 
+/* Part of the number of a late action: one message may have several notices. */
+enum late_kind { LATE_BOUNCE, LATE_SUCCESS, LATE_DELAY };
+
 /* A plan of its own: durable when this returns; then its placing begins. */
-static bool late_plan(struct queue *q, struct item *i, const struct action *a, enum notice_kind kind,
+static bool late_plan(struct queue *q, struct item *i, const struct action *a, enum late_kind kind,
 		      struct str notice, struct err *err)
 {
 	struct item *late = item_new(q);
 	struct str *to;
 	size_t n;
-	if (!notice_targets(q, i, kind, late->arena, &to, &n, err)) {
+	if (!notice_targets(q, i, kind == LATE_BOUNCE ? NOTICE_FAILURE : NOTICE_SUCCESS, late->arena, &to, &n, err)) {
 		arena_free(late->arena);
 		return false;
 	}
 	if (!n) {
-		if (kind == NOTICE_FAILURE)
+		if (kind == LATE_BOUNCE)
 			log_event(LOG_ERROR, "queue.bounce.undeliverable",
 				  K_STR(from, i->envelope.reverse_path_text));
 		arena_free(late->arena);
@@ -84,7 +88,7 @@ static bool late_plan(struct queue *q, struct item *i, const struct action *a, e
 	struct str text = arena_str(late->arena, notice);
 	for (size_t k = 0; k < n; k++) {
 		late->plan.actions[late->plan.n++] = (struct action){
-			.number = ACTION_LATE + a->number * 64 + (uint32_t)k % 64,
+			.number = ACTION_LATE + (a->number * 4 + kind) * 16 + (uint32_t)k % 16,
 			.kind = ACTION_PLACE,
 			.account = to[k],
 			.rcpt = to[k],
@@ -103,29 +107,51 @@ static bool late_plan(struct queue *q, struct item *i, const struct action *a, e
 	return ok;
 }
 
-bool bounce_late(struct queue *q, struct item *i, const struct action *a, int outcome,
-		 struct str diagnostic, struct err *err)
+bool bounce_late(struct queue *q, struct item *i, const struct action *a, int outcome, struct str diagnostic,
+		 struct str mta, struct err *err)
 {
 	if (!notice_wanted(i, a->rcpt_index, NOTIFY_FAILURE))
 		return true;
-	struct failure f = {.rcpt_index = a->rcpt_index,
-			    .address = a->account,
-			    .outcome = outcome,
-			    .diagnostic = diagnostic};
+	struct failure f = {a->rcpt_index, a->account, outcome, diagnostic, mta};
 	ARENA_SCOPED tmp = arena_new();
-	return late_plan(q, i, a, NOTICE_FAILURE, notice_write(q, i, tmp, &f, 1), err);
+	return late_plan(q, i, a, LATE_BOUNCE, notice_write(q, i, tmp, &f, 1), err);
 }
 
-bool success_late(struct queue *q, struct item *i, const struct action *a, struct err *err)
+static bool notice_late(struct queue *q, struct item *i, const struct action *a, enum late_kind kind,
+			const struct dsn_recipient *r, struct err *err)
+{
+	ARENA_SCOPED tmp = arena_new();
+	return late_plan(q, i, a, kind, write_dsn(q, i, tmp, r, 1), err);
+}
+
+bool success_late(struct queue *q, struct item *i, const struct action *a, int action, struct str mta,
+		  struct err *err)
 {
 	if (!notice_wanted(i, a->rcpt_index, NOTIFY_SUCCESS))
 		return true;
-	ARENA_SCOPED tmp = arena_new();
 	struct dsn_recipient r = {
 		.rcpt = &i->envelope.rcpt[a->rcpt_index],
-		.action = DSN_DELIVERED,
-		.outcome = OUTCOME_DELIVERED,
+		.action = (enum dsn_action)action,
+		.outcome = action == DSN_RELAYED ? OUTCOME_RELAYED : OUTCOME_DELIVERED,
 		.final_recipient = a->account,
+		.remote_mta = mta,
 	};
-	return late_plan(q, i, a, NOTICE_SUCCESS, write_dsn(q, i, tmp, &r, 1), err);
+	return notice_late(q, i, a, LATE_SUCCESS, &r, err);
+}
+
+bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic, struct str mta,
+		struct err *err)
+{
+	if (!notice_wanted(i, a->rcpt_index, NOTIFY_DELAY))
+		return true;
+	struct dsn_recipient r = {
+		.rcpt = &i->envelope.rcpt[a->rcpt_index],
+		.action = DSN_DELAYED,
+		.outcome = OUTCOME_NO_ANSWER,
+		.final_recipient = a->account,
+		.diagnostic = diagnostic,
+		.remote_mta = mta,
+		.will_retry_until_unix = i->envelope.received_us / 1000000 + q->o.expire_s,
+	};
+	return notice_late(q, i, a, LATE_DELAY, &r, err);
 }

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * spool/deferred: a file for each action that could not be done now, named "<id>-<action>":
+ * spool/deferred: a file for actions of one message that could not be done now, named after the first
+ * of them, "<id>-<action>":
  *
- *   "PABALD1\n", length u32, plan with that one action, length u32, envelope, content
+ *   "PABALD2\n", content length u64, plan length u32, plan with those actions, envelope length u32,
+ *   envelope, content, CRC32C u32 of all before it
  *
- * Written in spool/tmp, synced with both names before the OUTCOME that ends the action in the
- * journal. When it has been done after all, its DONE is made durable, then the file moves to
- * spool/done, and goes with the next checkpoint: so a crash finds either the file in deferred (and
- * the store adopts what is placed already) or a durable DONE, and in done/ the content to repair it.
+ * When it is safe: a new file is not synced; until the next checkpoint, which syncs the spool first,
+ * the journals still have the message, and after a power loss only a file with the right CRC ends
+ * actions. A file of which only some actions are left is replaced durably before the others count as
+ * done. What has been done after all: its DONE or OUTCOME is made durable, then the file moves to
+ * spool/done, and goes with the next checkpoint: so a crash finds either the file in deferred (and the
+ * store adopts what is placed already) or a durable record, and in done/ the content to repair it.
  */
 #include "queue/queue_int.h"
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -24,8 +29,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPOOL_NAME_MAX = 40, SPOOL_HEAD_MAX = 32 * 1024 * 1024, RETRY_MAX_S = 3600 };
-static const char magic[8] = "PABALD1\n";
+enum {
+	SPOOL_NAME_MAX = 40,
+	SPOOL_HEAD_MAX = 32 * 1024 * 1024,
+	HEAD_GUESS = 4096,
+	RETRY_MAX_S = 4 * 3600,
+	NOT_IN_HEAP = UINT32_MAX,
+};
+static const char magic[8] = "PABALD2\n";
 
 static void spool_name(char out[SPOOL_NAME_MAX], const struct id *id, uint32_t action)
 {
@@ -57,59 +68,195 @@ bool spool_open(struct queue *q, struct err *err)
 	return true;
 }
 
-/* ---- writing ---------------------------------------------------------------------------- */
+/* ---- the heap of what is due -------------------------------------------------------------- */
 
-static bool copy_file(int to, int from, uint64_t n, struct err *err)
+static void heap_put(struct queue *q, uint32_t at, struct deferred *d)
+{
+	q->due[at] = d;
+	d->heap_at = at;
+}
+
+static void heap_up(struct queue *q, uint32_t at, struct deferred *d)
+{
+	for (; at > 0 && q->due[(at - 1) / 2]->next_try_s > d->next_try_s; at = (at - 1) / 2)
+		heap_put(q, at, q->due[(at - 1) / 2]);
+	heap_put(q, at, d);
+}
+
+static void heap_down(struct queue *q, uint32_t at, struct deferred *d)
+{
+	for (;;) {
+		uint32_t child = 2 * at + 1;
+		if (child >= q->due_n)
+			break;
+		if (child + 1 < q->due_n && q->due[child + 1]->next_try_s < q->due[child]->next_try_s)
+			child++;
+		if (q->due[child]->next_try_s >= d->next_try_s)
+			break;
+		heap_put(q, at, q->due[child]);
+		at = child;
+	}
+	heap_put(q, at, d);
+}
+
+static void heap_add(struct queue *q, struct deferred *d)
+{
+	lock_held(&q->lock);
+	if (q->due_n == q->due_cap) {
+		q->due_cap = q->due_cap ? q->due_cap * 2 : 64;
+		q->due = mem_resize_array(q->due, q->due_cap, sizeof(struct deferred *));
+	}
+	heap_up(q, q->due_n++, d);
+}
+
+static void heap_remove(struct queue *q, struct deferred *d)
+{
+	lock_held(&q->lock);
+	uint32_t at = d->heap_at;
+	if (at == NOT_IN_HEAP)
+		return;
+	d->heap_at = NOT_IN_HEAP;
+	struct deferred *last = q->due[--q->due_n];
+	if (last == d)
+		return;
+	if (at > 0 && q->due[(at - 1) / 2]->next_try_s > last->next_try_s)
+		heap_up(q, at, last);
+	else
+		heap_down(q, at, last);
+}
+
+struct deferred *spool_take_due(struct queue *q, int64_t now_s, int64_t *out_next_s)
+{
+	LOCK_SCOPED(&q->lock);
+	*out_next_s = 0;
+	if (!q->started || q->stopping || !q->due_n)
+		return NULL;
+	struct deferred *d = q->due[0];
+	*out_next_s = d->next_try_s;
+	if ((int64_t)d->next_try_s > now_s)
+		return NULL;
+	heap_remove(q, d);
+	d->busy = true;
+	return d;
+}
+
+void spool_again(struct queue *q, struct deferred *d, const char *why, int64_t next_try_s)
+{
+	LOCK_SCOPED(&q->lock);
+	if (why) {
+		free(d->last_error);
+		d->last_error = mem_cstr(why);
+		d->attempts += d->attempts < UINT16_MAX;
+	}
+	d->next_try_s = (uint32_t)next_try_s;
+}
+
+/* retry_s, twice that, ... at most four hours, give or take a tenth (RFC 5321 4.5.4.1). */
+int64_t spool_next_try(const struct queue *q, unsigned attempts)
+{
+	int64_t wait = q->o.retry_s;
+	for (unsigned k = 1; k < attempts && wait < RETRY_MAX_S; k++)
+		wait *= 2;
+	if (wait > RETRY_MAX_S && q->o.retry_s < RETRY_MAX_S)
+		wait = RETRY_MAX_S;
+	return clock_wall_s() + wait - wait / 10 + (int64_t)(random_u64() % (uint64_t)(wait / 5 + 1));
+}
+
+/* ---- writing ----------------------------------------------------------------------------- */
+
+struct writing {
+	int fd;
+	uint32_t crc;
+};
+
+static bool put(struct writing *w, const void *p, size_t n, struct err *err)
+{
+	w->crc = crc32c(w->crc, p, n);
+	return file_write_all(w->fd, p, n, err);
+}
+
+static bool put_file(struct writing *w, int from, uint64_t n, struct err *err)
 {
 	char *chunk = mem_alloc(64 * 1024);
 	bool ok = true;
 	for (uint64_t at = 0; ok && at < n;) {
 		size_t want = n - at < 64 * 1024 ? (size_t)(n - at) : 64 * 1024;
-		ok = file_pread_all(from, chunk, want, (off_t)at, err) &&
-		     file_write_all(to, chunk, want, err);
+		ok = file_pread_all(from, chunk, want, (off_t)at, err) && put(w, chunk, want, err);
 		at += want;
 	}
 	free(chunk);
 	return ok;
 }
 
-static bool write_deferred(int fd, const struct item *i, const struct action *a, struct err *err)
+static bool write_deferred(int fd, const struct item *i, const struct action *const *actions, size_t n, struct err *err)
 {
 	BUF_SCOPED head = {0};
 	BUF_SCOPED part = {0};
-	struct action one = *a;
-	one.generated = STR_NONE;
+	ARENA_SCOPED tmp = arena_new();
+	struct action *left = arena_array(tmp, n, sizeof *left);
+	bool generated = actions[0]->generated.n > 0;
+	for (size_t k = 0; k < n; k++) {
+		left[k] = *actions[k];
+		left[k].generated = STR_NONE;
+	}
 	/* A generated one has no envelope that fits: the null reverse-path, no recipient. */
 	struct envelope e = i->envelope;
-	if (a->generated.n)
-		e = (struct envelope){
-			.id = i->id, .received_us = clock_wall_us(), .origin = ENVELOPE_LOCAL};
+	if (generated)
+		e = (struct envelope){.id = i->id, .received_us = clock_wall_us(), .origin = ENVELOPE_LOCAL};
+	struct str content = generated ? actions[0]->generated : i->content;
+	uint64_t side = generated || i->side_fd < 0 ? 0 : i->side_bytes;
 	buf_add_bytes(&head, magic, sizeof magic);
-	plan_encode(&part, &(struct plan){.id = i->id, .actions = &one, .n = 1});
+	buf_le64(&head, content.n + side);
+	plan_encode(&part, &(struct plan){.id = i->id, .actions = left, .n = n});
 	buf_le_str(&head, buf_str(&part));
 	buf_clear(&part);
 	envelope_encode(&part, &e);
 	buf_le_str(&head, buf_str(&part));
-	struct str content = a->generated.n ? a->generated : i->content;
-	return file_write_all(fd, head.p, head.n, err) && file_write_all(fd, content.p, content.n, err) &&
-	       (a->generated.n || i->side_fd < 0 || copy_file(fd, i->side_fd, i->side_bytes, err));
+	struct writing w = {.fd = fd};
+	if (!put(&w, head.p, head.n, err) || !put(&w, content.p, content.n, err) ||
+	    (side && !put_file(&w, i->side_fd, side, err)))
+		return false;
+	buf_clear(&part);
+	buf_le32(&part, w.crc);
+	return file_write_all(fd, part.p, part.n, err);
 }
 
-static struct deferred *deferred_new(const struct id *id, const struct action *a,
+static bool write_named(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
+			uint32_t names_it, bool durable, struct err *err)
+{
+	char name[SPOOL_NAME_MAX];
+	spool_name(name, &i->id, names_it);
+	FD_SCOPED fd = file_openat(q->tmp_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0)
+		return err_sys(err, "cannot create a file in spool/tmp");
+	bool ok = write_deferred(fd, i, actions, n, err);
+	if (ok && durable && file_fsync(fd) != 0)
+		ok = err_sys(err, "cannot sync a deferred message");
+	if (ok && file_renameat(q->tmp_fd, name, q->deferred_fd, name) != 0)
+		ok = err_sys(err, "cannot name a deferred message");
+	if (ok && durable && file_fsync(q->deferred_fd) != 0)
+		ok = err_sys(err, "cannot sync spool/deferred");
+	if (!ok)
+		file_unlinkat(q->tmp_fd, name, 0);
+	return ok;
+}
+
+static struct deferred *deferred_new(const struct action *const *actions, size_t n, const struct id *id,
 				     const struct envelope *e, uint64_t size)
 {
 	ARENA_SCOPED tmp = arena_new();
 	struct deferred *d = mem_new(struct deferred);
 	d->id = *id;
-	d->action = a->number;
-	d->kind = a->kind;
+	d->action = actions[0]->number;
+	d->actions_n = (uint32_t)n;
+	d->kind = actions[0]->kind;
 	d->size = size;
-	d->received_s = e->received_us / 1000000;
-	const char *account = arena_cstr(tmp, a->account);
+	d->heap_at = NOT_IN_HEAP;
+	d->received_s = (uint32_t)(e->received_us / 1000000);
+	const char *account = arena_cstr(tmp, actions[0]->account);
 	const char *sender = arena_cstr(tmp, address_str(tmp, e->reverse_path));
 	d->account = mem_cstr(account ? account : "");
 	d->sender = mem_cstr(sender ? sender : "");
-	d->last_error = mem_cstr("");
 	return d;
 }
 
@@ -125,62 +272,111 @@ static void deferred_enter(struct queue *q, struct deferred *d)
 {
 	LOCK_SCOPED(&q->lock);
 	d->next = q->deferred;
+	d->prev = &q->deferred;
+	if (d->next)
+		d->next->prev = &d->next;
 	q->deferred = d;
+	q->deferred_n++;
+	heap_add(q, d);
 }
 
-bool spool_defer(struct queue *q, struct item *i, const struct action *a, const struct err *why,
-		 struct err *err)
+static void deferred_leave(struct queue *q, struct deferred *d)
 {
-	char name[SPOOL_NAME_MAX];
-	spool_name(name, &i->id, a->number);
-	FD_SCOPED fd = file_openat(q->tmp_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	if (fd < 0)
-		return err_sys(err, "cannot create a file in spool/tmp");
-	bool ok = write_deferred(fd, i, a, err);
-	if (ok && file_fsync(fd) != 0)
-		ok = err_sys(err, "cannot sync a deferred message");
-	if (ok && file_renameat(q->tmp_fd, name, q->deferred_fd, name) != 0)
-		ok = err_sys(err, "cannot name a deferred message");
-	if (ok && file_fsync(q->deferred_fd) != 0)
-		ok = err_sys(err, "cannot sync spool/deferred");
-	if (!ok) {
-		file_unlinkat(q->tmp_fd, name, 0);
+	lock_held(&q->lock);
+	heap_remove(q, d);
+	*d->prev = d->next;
+	if (d->next)
+		d->next->prev = d->prev;
+	q->deferred_n--;
+}
+
+bool spool_defer(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
+		 const char *why, int64_t next_try_s, struct err *err)
+{
+	if (!write_named(q, i, actions, n, actions[0]->number, false, err))
 		return false;
-	}
-	struct deferred *d = deferred_new(&i->id, a, &i->envelope, i->content.n + i->side_bytes);
-	free(d->last_error);
-	d->last_error = mem_cstr(why->text);
+	struct deferred *d = deferred_new(actions, n, &i->id, &i->envelope, i->content.n + i->side_bytes);
+	d->last_error = mem_cstr(why);
 	d->attempts = 1;
-	d->next_try_s = clock_wall_s() + q->o.retry_s;
+	d->next_try_s = (uint32_t)next_try_s;
 	deferred_enter(q, d);
+	remote_poke(q);
 	return true;
 }
 
-/* ---- reading ---------------------------------------------------------------------------- */
+bool spool_shrink(struct queue *q, const struct item *i, const struct action *const *left, size_t n, struct err *err)
+{
+	struct deferred *d = i->deferred;
+	if (!write_named(q, i, left, n, d->action, true, err))
+		return false;
+	LOCK_SCOPED(&q->lock);
+	d->actions_n = (uint32_t)n;
+	return true;
+}
 
+/* ---- reading ----------------------------------------------------------------------------- */
+
+static bool parse_head(struct str bytes, struct item *i, uint64_t *out_content, struct scan *rest, struct err *err)
+{
+	struct str plan, envelope, head;
+	struct scan s = scan_of(bytes);
+	if (!scan_take(&s, sizeof magic, &head) || memcmp(head.p, magic, sizeof magic) || !scan_le64(&s, out_content) ||
+	    !scan_le_str(&s, SPOOL_HEAD_MAX, &plan) || !scan_le_str(&s, ENVELOPE_BYTES_MAX, &envelope))
+		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
+	if (!plan_decode(plan, i->arena, &i->plan, err) || !envelope_decode(envelope, i->arena, &i->envelope, err))
+		return false;
+	if (i->plan.n == 0)
+		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
+	i->id = i->plan.id;
+	*rest = s;
+	return true;
+}
+
+/* All of it, with its CRC checked. */
 static bool read_deferred(int dirfd, const char *name, struct item *i, struct err *err)
 {
 	BUF_SCOPED whole = {0};
-	struct str plan, envelope, head;
+	uint64_t content;
+	uint32_t crc;
+	struct scan s;
 	if (!file_read_whole(dirfd, name, SPOOL_HEAD_MAX + ((size_t)2 << 30), &whole, err))
 		return false;
-	struct scan s = scan_of(arena_str(i->arena, buf_str(&whole)));
-	if (!scan_take(&s, sizeof magic, &head) || memcmp(head.p, magic, sizeof magic) ||
-	    !scan_le_str(&s, SPOOL_HEAD_MAX, &plan) || !scan_le_str(&s, ENVELOPE_BYTES_MAX, &envelope))
+	struct str bytes = arena_str(i->arena, buf_str(&whole));
+	struct scan end = scan_of(str_from(bytes, bytes.n < 4 ? 0 : bytes.n - 4));
+	if (bytes.n < 4 || !scan_le32(&end, &crc) || crc32c(0, bytes.p, bytes.n - 4) != crc)
 		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
-	if (!plan_decode(plan, i->arena, &i->plan, err) ||
-	    !envelope_decode(envelope, i->arena, &i->envelope, err))
+	if (!parse_head(bytes, i, &content, &s, err))
 		return false;
-	if (i->plan.n != 1)
+	if (scan_left(&s) != content + 4)
 		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
-	i->id = i->plan.id;
-	i->content = scan_rest(&s);
+	i->content = (struct str){s.p, content};
 	i->bytes = whole.n + 1024;
 	return true;
 }
 
-bool spool_content(struct queue *q, const struct id *id, uint32_t action, struct buf *out,
-		   struct err *err)
+/* The head alone, and whether the file has the right length. */
+static bool read_head(int dirfd, const char *name, struct item *i, uint64_t *out_content, struct err *err)
+{
+	FD_SCOPED fd = file_openat(dirfd, name, O_RDONLY | O_NOFOLLOW, 0);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return err_sys(err, "cannot read a deferred file");
+	for (size_t want = HEAD_GUESS;; want *= 8) {
+		size_t n = (uint64_t)st.st_size < want ? (size_t)st.st_size : want;
+		char *p = arena_alloc(i->arena, n ? n : 1);
+		struct scan s;
+		if (!file_pread_all(fd, p, n, 0, err))
+			return false;
+		if (parse_head((struct str){p, n}, i, out_content, &s, err))
+			return (uint64_t)st.st_size == n - scan_left(&s) + *out_content + 4 ||
+			       err_set(err, ERR_CORRUPT, "a deferred file is cut short");
+		if (n == (size_t)st.st_size || want > SPOOL_HEAD_MAX)
+			return false;
+		err_clear(err);
+	}
+}
+
+bool spool_content(struct queue *q, const struct id *id, uint32_t action, struct buf *out, struct err *err)
 {
 	char name[SPOOL_NAME_MAX];
 	spool_name(name, id, action);
@@ -212,6 +408,34 @@ bool spool_item(struct queue *q, struct deferred *d, struct item **out, struct e
 	return true;
 }
 
+static void load_one(struct queue *q, const char *name)
+{
+	ARENA_SCOPED a = arena_new();
+	struct item i = {.arena = a, .side_fd = -1};
+	struct err bad = {0};
+	uint64_t content = 0;
+	bool ok = q->o.cold ? read_deferred(q->deferred_fd, name, &i, &bad)
+			    : read_head(q->deferred_fd, name, &i, &content, &bad);
+	if (!ok) {
+		/* After a power loss: not synced, so the journal still has it. Else: for the operator. */
+		log_err(q->o.cold ? LOG_WARN : LOG_ERROR, "queue.deferred.damaged", &bad);
+		return;
+	}
+	const struct action **actions = arena_array(a, i.plan.n, sizeof *actions);
+	for (size_t k = 0; k < i.plan.n; k++) {
+		actions[k] = &i.plan.actions[k];
+		note_ended(q, &i.id, actions[k]->number); /* the file is what counts now */
+	}
+	struct deferred *d =
+		deferred_new(actions, i.plan.n, &i.id, &i.envelope, q->o.cold ? i.content.n : content);
+	d->last_error = mem_cstr("");
+	int64_t now = clock_wall_s();
+	d->warned = now - d->received_s > q->o.delay_warning_s;
+	/* All at once would be a burst: spread over a minute. */
+	d->next_try_s = (uint32_t)(now + (int64_t)(random_u64() % 60));
+	deferred_enter(q, d);
+}
+
 bool spool_load(struct queue *q, struct err *err)
 {
 	int fd = file_openat(q->deferred_fd, ".", O_RDONLY | O_DIRECTORY, 0);
@@ -223,23 +447,14 @@ bool spool_load(struct queue *q, struct err *err)
 	for (struct dirent *e; (e = readdir(dir));) {
 		struct id id;
 		uint32_t action;
-		struct err bad = {0};
-		if (!spool_name_parse(e->d_name, &id, &action))
-			continue;
-		ARENA_SCOPED a = arena_new();
-		struct item i = {.arena = a, .side_fd = -1};
-		if (!read_deferred(q->deferred_fd, e->d_name, &i, &bad)) {
-			log_err(LOG_ERROR, "queue.deferred.damaged", &bad);
-			continue;
-		}
-		note_ended(q, &id, action); /* a crash before its OUTCOME: the file is what counts */
-		deferred_enter(q, deferred_new(&id, &i.plan.actions[0], &i.envelope, i.content.n));
+		if (spool_name_parse(e->d_name, &id, &action))
+			load_one(q, e->d_name);
 	}
 	closedir(dir);
 	return true;
 }
 
-/* ---- afterwards ------------------------------------------------------------------------- */
+/* ---- afterwards -------------------------------------------------------------------------- */
 
 void spool_finished(struct queue *q, struct deferred *d)
 {
@@ -248,18 +463,21 @@ void spool_finished(struct queue *q, struct deferred *d)
 	if (file_renameat(q->deferred_fd, name, q->done_fd, name) != 0)
 		log_event(LOG_ERROR, "queue.deferred.stuck", K_CSTR(path, name), K_INT(errno, errno));
 	lock_take(&q->lock);
-	for (struct deferred **at = &q->deferred; *at; at = &(*at)->next) {
-		if (*at == d) {
-			*at = d->next;
-			break;
-		}
-	}
+	deferred_leave(q, d);
 	for (struct item *i = q->items; i; i = i->next) {
 		if (i->deferred == d)
 			i->deferred = NULL;
 	}
 	lock_drop(&q->lock);
 	deferred_free(d);
+}
+
+void spool_released(struct queue *q, struct deferred *d)
+{
+	lock_held(&q->lock);
+	d->busy = false;
+	if (!d->held && d->heap_at == NOT_IN_HEAP)
+		heap_add(q, d);
 }
 
 void spool_sweep_begin(struct queue *q, struct buf *names)
@@ -287,48 +505,5 @@ void spool_sweep(struct queue *q, struct str names)
 		char text[SPOOL_NAME_MAX + 1];
 		snprintf(text, sizeof text, "%.*s", STR_ARG(name));
 		file_unlinkat(q->done_fd, text, 0);
-	}
-}
-
-/* Attempts get rarer: retry_s, twice that, ... at most an hour. */
-static int64_t next_wait(const struct queue *q, unsigned attempts)
-{
-	int64_t wait = q->o.retry_s;
-	for (unsigned k = 1; k < attempts && wait < RETRY_MAX_S; k++)
-		wait *= 2;
-	return wait > RETRY_MAX_S && q->o.retry_s < RETRY_MAX_S ? RETRY_MAX_S : wait;
-}
-
-static struct deferred *take_due(struct queue *q)
-{
-	int64_t now = clock_wall_s();
-	LOCK_SCOPED(&q->lock);
-	if (!q->started || q->stopping || q->items_n >= ITEMS_MAX)
-		return NULL;
-	for (struct deferred *d = q->deferred; d; d = d->next) {
-		bool expired = now - d->received_s > q->o.expire_s;
-		if (d->busy || d->next_try_s > now || (d->kind == ACTION_REMOTE && !expired))
-			continue;
-		d->busy = true;
-		d->attempts++;
-		d->next_try_s = now + next_wait(q, d->attempts);
-		return d;
-	}
-	return NULL;
-}
-
-void spool_retry_due(struct queue *q)
-{
-	for (struct deferred *d; (d = take_due(q));) {
-		struct item *i;
-		struct err err = {0};
-		if (!spool_item(q, d, &i, &err)) {
-			log_err(LOG_ERROR, "queue.deferred.damaged", &err);
-			LOCK_SCOPED(&q->lock);
-			d->busy = false;
-			continue;
-		}
-		item_enter(q, i, 0);
-		item_dispatch(q, i);
 	}
 }

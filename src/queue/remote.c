@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * Remote delivery: which destination a message goes to, when it is tried, what became of it.
+ *
+ * One thread owns all that is below (destinations, shapes): others hand it units (one message's
+ * recipients in one domain), answers of dns and results of relay through a list. A unit waits in its
+ * destination until the shape of the destination's group lets it begin; senders take turns, so that
+ * a big one does not stand before a small one. What fails for now goes to spool/deferred with all
+ * that waits for the same dead destination, so it holds no memory and no other one's place.
+ *
+ * Order at a result: an accepted recipient's OUTCOME is queued for the journal at once; a crash
+ * before it is durable sends that message twice, SMTP's one exception (RFC 1047). What is left is
+ * in its file before the actions count as ended.
+ */
+#include "queue/queue_int.h"
+
+#include "base/clock.h"
+#include "base/embed.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "json/json.h"
+#include "mail/dsn.h"
+#include "queue/shape.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	READY_MAX = 200,        /* units that wait in memory for one destination */
+	HELD_MIN_S = 60,        /* a dead destination: pause, doubling */
+	HELD_MAX_S = 3600,
+	ROUTE_TTL_MIN_S = 60,
+	ROUTE_TTL_MAX_S = 3600,
+	SPREAD_S = 30,          /* what does not fit in memory comes again in so many seconds */
+	JOBS_MAX = 500,         /* transactions under way in all */
+};
+
+struct unit {
+	struct unit *next;
+	struct item *item;
+	const struct action **actions; /* in the item's arena */
+	size_t n;
+	struct dest *dest;
+	uint64_t round;
+	/* result */
+	struct arena *arena;
+	struct relay_reply *replies;
+	struct str mta, tls;
+	bool reused;
+	uint32_t ms;
+};
+
+struct dest {
+	struct dest *next;
+	struct str name;           /* domain, or the route's pattern */
+	const struct queue_route *route; /* NULL: by MX */
+	struct shape *shape;
+	char *hosts;
+	enum route_kind kind;
+	int64_t hosts_until_us;
+	bool asking;
+	struct unit *ready;        /* sorted by round */
+	size_t ready_n, active;
+	uint64_t round;            /* of the unit begun last */
+	struct map *rounds;        /* sender -> its last round; emptied when nobody waits */
+	int64_t held_until_us;
+	unsigned fails;
+	char reason[160];
+};
+
+enum input_kind { INPUT_UNIT, INPUT_ROUTE, INPUT_RESULT };
+struct input {
+	struct input *next;
+	enum input_kind kind;
+	struct unit *unit;
+	struct dest *dest;
+	struct route_answer route;
+	char *hosts;
+};
+
+struct remote {
+	struct queue *q;
+	struct lock lock;
+	struct cond work;
+	pthread_t thread;
+	bool started, stopping, poked;
+	struct input *first, **tail; /* guarded by lock */
+	/* the thread's own */
+	struct arena *arena;
+	struct shapes *shapes;
+	struct map *dests_by_name;
+	struct dest *dests;
+	size_t jobs;
+};
+
+/* ---- input ------------------------------------------------------------------------------- */
+
+static void input_add(struct remote *r, struct input in)
+{
+	struct input *i = mem_alloc(sizeof *i);
+	*i = in;
+	i->next = NULL;
+	LOCK_SCOPED(&r->lock);
+	if (!r->first)
+		r->tail = &r->first;
+	*r->tail = i;
+	r->tail = &i->next;
+	cond_signal(&r->work);
+}
+
+void remote_poke(struct queue *q)
+{
+	if (!q->remote)
+		return;
+	LOCK_SCOPED(&q->remote->lock);
+	q->remote->poked = true;
+	cond_signal(&q->remote->work);
+}
+
+void remote_send(struct queue *q, struct item *i, const struct action **actions, size_t n)
+{
+	struct unit *u = mem_new(struct unit);
+	u->item = i;
+	u->n = n;
+	u->actions = arena_array(i->arena, n, sizeof *u->actions);
+	memcpy(u->actions, actions, n * sizeof *actions);
+	input_add(q->remote, (struct input){.kind = INPUT_UNIT, .unit = u});
+}
+
+static void unit_free(struct unit *u)
+{
+	if (u->arena)
+		arena_free(u->arena);
+	free(u);
+}
+
+/* ---- endings ----------------------------------------------------------------------------- */
+
+static void ended(struct queue *q, struct unit *u, const struct action *a, enum ended how)
+{
+	struct err err = {0};
+	BUF_SCOPED b = {0};
+	ended_encode(&b, &(struct ended_record){u->item->id, a->number, how});
+	/* Not waited for, but written at once: the shorter, the fewer are sent twice after a crash. */
+	if (!journal_append(q->journal, JOURNAL_OUTCOME, &(struct iovec){b.p, b.n}, 1, NULL, NULL, NULL, &err))
+		log_err(LOG_ERROR, "queue.outcome.failed", &err);
+}
+
+static bool too_old(const struct queue *q, const struct item *i)
+{
+	return clock_wall_s() - i->envelope.received_us / 1000000 > q->o.expire_s;
+}
+
+static void unit_bounce(struct queue *q, struct unit *u, const struct action *a, int outcome, struct str diagnostic,
+			struct str mta)
+{
+	struct err err = {0};
+	log_event(LOG_INFO, "queue.bounced", K_STR(rcpt, a->account), K_STR(why, diagnostic), K_STR(peer, mta));
+	if (!bounce_late(q, u->item, a, outcome, diagnostic, mta, &err))
+		log_err(LOG_ERROR, "queue.bounce.failed", &err);
+	ended(q, u, a, ENDED_BOUNCED);
+	LOCK_SCOPED(&q->lock);
+	q->counts.bounced++;
+}
+
+/* The rest is tried later. */
+static void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n, const char *why,
+			 int64_t next_try_s)
+{
+	struct item *i = u->item;
+	struct deferred *d = i->deferred;
+	struct err err = {0};
+	if (d) {
+		if (n < u->n && !spool_shrink(q, i, left, n, &err))
+			log_err(LOG_ERROR, "queue.defer.failed", &err);
+		spool_again(q, d, why, next_try_s ? next_try_s : spool_next_try(q, d->attempts + 1u));
+	} else if (spool_defer(q, i, left, n, why, next_try_s ? next_try_s : spool_next_try(q, 1), &err)) {
+		for (size_t k = 0; k < n; k++)
+			ended(q, u, left[k], ENDED_DEFERRED);
+	} else {
+		/* No room on the disk: the journal keeps it, and we come again. */
+		log_err(LOG_ERROR, "queue.defer.failed", &err);
+		remote_send(q, i, left, n);
+		for (size_t k = 0, j = 0; k < u->n; k++) { /* the others have ended */
+			if (j < n && u->actions[k] == left[j])
+				j++;
+			else
+				action_ended(q, i, u->actions[k]);
+		}
+		unit_free(u);
+		return;
+	}
+	log_event(LOG_INFO, "queue.deferred", K_STR(rcpt, left[0]->account), K_CSTR(why, why), K_INT(count, n));
+	for (size_t k = 0; k < u->n; k++)
+		action_ended(q, i, u->actions[k]);
+	unit_free(u);
+}
+
+static void unit_finish(struct queue *q, struct unit *u)
+{
+	struct item *i = u->item;
+	if (i->deferred)
+		spool_finished(q, i->deferred);
+	for (size_t k = 0; k < u->n; k++)
+		action_ended(q, i, u->actions[k]);
+	unit_free(u);
+}
+
+/* All recipients of the unit failed for good. */
+static void unit_fail(struct queue *q, struct unit *u, int outcome, const char *why)
+{
+	for (size_t k = 0; k < u->n; k++)
+		unit_bounce(q, u, u->actions[k], outcome, str_of(why), STR_NONE);
+	unit_finish(q, u);
+}
+
+/* ---- destinations ------------------------------------------------------------------------ */
+
+static struct str domain_of(struct str address)
+{
+	return str_from(address, str_find_last_byte(address, '@') + 1);
+}
+
+static const struct queue_route *route_for(const struct queue *q, struct str domain)
+{
+	for (size_t k = 0; k < q->o.routes_n; k++) {
+		const struct queue_route *r = &q->o.routes[k];
+		if (str_eq(r->pattern, STR("*")) || str_eq_nocase(r->pattern, domain) ||
+		    (r->pattern.n && r->pattern.p[0] == '.' && str_ends_nocase(domain, r->pattern)))
+			return r;
+	}
+	return NULL;
+}
+
+static struct dest *dest_of(struct remote *r, struct str domain)
+{
+	const struct queue_route *route = route_for(r->q, domain);
+	BUF_SCOPED key = {0};
+	if (route)
+		buf_byte(&key, '>');
+	buf_add(&key, route ? route->pattern : domain);
+	struct dest *d = map_get(r->dests_by_name, buf_str(&key));
+	if (d)
+		return d;
+	d = arena_new_of(r->arena, struct dest);
+	d->name = arena_str(r->arena, route ? route->pattern : domain);
+	d->route = route;
+	d->rounds = map_new();
+	if (route) {
+		d->shape = shape_of_route(r->shapes, route->pattern);
+		d->hosts = mem_zalloc(route->hosts.n + 1);
+		memcpy(d->hosts, route->hosts.p, route->hosts.n);
+		d->hosts_until_us = INT64_MAX;
+	}
+	d->next = r->dests;
+	r->dests = d;
+	map_put(r->dests_by_name, buf_str(&key), d);
+	return d;
+}
+
+/* Senders take turns: each one's n-th unit stands behind the others' (n-1)-th. */
+static void dest_queue(struct dest *d, struct unit *u)
+{
+	struct str sender = u->item->envelope.reverse_path_text;
+	uint64_t last = (uint64_t)(uintptr_t)map_get(d->rounds, sender);
+	u->round = last > d->round ? last + 1 : d->round + 1;
+	map_put(d->rounds, sender, (void *)(uintptr_t)u->round);
+	struct unit **at = &d->ready;
+	while (*at && (*at)->round <= u->round)
+		at = &(*at)->next;
+	u->next = *at;
+	*at = u;
+	d->ready_n++;
+}
+
+static struct unit *dest_take(struct dest *d)
+{
+	struct unit *u = d->ready;
+	d->ready = u->next;
+	d->ready_n--;
+	d->round = u->round;
+	if (!d->ready) { /* nobody waits: all begin anew */
+		map_free(d->rounds);
+		d->rounds = map_new();
+		d->round = 0;
+	}
+	return u;
+}
+
+static void dest_flush(struct remote *r, struct dest *d, const char *why, int64_t next_try_s)
+{
+	while (d->ready) {
+		struct unit *u = dest_take(d);
+		if (too_old(r->q, u->item))
+			unit_fail(r->q, u, OUTCOME_EXPIRED, why);
+		else
+			unit_put_off(r->q, u, u->actions, u->n, why, next_try_s);
+	}
+}
+
+static void dest_hold(struct remote *r, struct dest *d, const char *why)
+{
+	int64_t wait = HELD_MIN_S;
+	for (unsigned k = 0; k < d->fails && wait < HELD_MAX_S; k++)
+		wait *= 2;
+	d->fails++;
+	d->held_until_us = clock_wall_us() + wait * 1000000;
+	snprintf(d->reason, sizeof d->reason, "%s", why);
+	dest_flush(r, d, why, 0);
+}
+
+struct question {
+	struct remote *remote;
+	struct dest *dest;
+};
+
+static void on_route(void *ctx, const struct route_answer *a)
+{
+	struct question *asked = ctx;
+	struct input in = {.kind = INPUT_ROUTE, .dest = asked->dest, .route = *a};
+	in.hosts = mem_zalloc(a->hosts.n + 1);
+	if (a->hosts.n)
+		memcpy(in.hosts, a->hosts.p, a->hosts.n);
+	input_add(asked->remote, in);
+	free(asked);
+}
+
+static void dest_ask(struct remote *r, struct dest *d)
+{
+	struct question *asked = mem_new(struct question);
+	*asked = (struct question){r, d};
+	d->asking = true;
+	r->q->o.relay.route(r->q->o.relay.ctx, d->name, on_route, asked);
+}
+
+static void route_answered(struct remote *r, struct dest *d, const struct route_answer *a, char *hosts)
+{
+	d->asking = false;
+	d->kind = a->kind;
+	free(d->hosts);
+	d->hosts = hosts;
+	int64_t ttl = a->ttl_s < ROUTE_TTL_MIN_S ? ROUTE_TTL_MIN_S : a->ttl_s > ROUTE_TTL_MAX_S ? ROUTE_TTL_MAX_S : a->ttl_s;
+	d->hosts_until_us = clock_wall_us() + ttl * 1000000;
+	switch (a->kind) {
+	case ROUTE_MX: {
+		struct str rest = str_of(hosts);
+		d->shape = shape_of(r->shapes, str_cut(&rest, ' '), d->name);
+		return;
+	}
+	case ROUTE_NULL_MX:
+	case ROUTE_NXDOMAIN:
+		while (d->ready)
+			unit_fail(r->q, dest_take(d), a->kind == ROUTE_NULL_MX ? OUTCOME_NULL_MX : OUTCOME_NO_SUCH_DOMAIN, "");
+		d->hosts_until_us = 0;
+		return;
+	case ROUTE_TEMP:
+		d->hosts_until_us = 0;
+		dest_hold(r, d, "the name servers do not answer");
+		return;
+	}
+}
+
+/* ---- transactions ------------------------------------------------------------------------ */
+
+static void on_result(void *ctx, const struct relay_result *res)
+{
+	struct unit *u = ctx;
+	u->arena = arena_new();
+	u->replies = arena_zalloc(u->arena, u->n * sizeof *u->replies);
+	for (size_t k = 0; k < u->n && k < res->rcpt_n; k++) {
+		u->replies[k] = res->rcpt[k];
+		u->replies[k].text = arena_str(u->arena, res->rcpt[k].text);
+	}
+	u->mta = arena_str(u->arena, res->mta);
+	u->tls = arena_str(u->arena, res->tls);
+	u->reused = res->reused;
+	u->ms = res->ms;
+	input_add(u->item->queue->remote, (struct input){.kind = INPUT_RESULT, .unit = u});
+}
+
+static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
+{
+	const struct queue *q = r->q;
+	struct item *i = u->item;
+	struct recipient *rcpt = arena_array(i->arena, u->n, sizeof *rcpt);
+	for (size_t k = 0; k < u->n; k++) {
+		const struct action *a = u->actions[k];
+		struct err ignored = {0};
+		rcpt[k] = (struct recipient){0};
+		if (a->rcpt_index < i->envelope.rcpt_n)
+			rcpt[k] = i->envelope.rcpt[a->rcpt_index];
+		/* An alias leads elsewhere: ORCPT and NOTIFY stay, the address is the destination's. */
+		if (!address_parse(i->arena, a->account, ADDRESS_UTF8, &rcpt[k].address, &ignored))
+			rcpt[k].address = (struct address){a->account, STR_NONE};
+		rcpt[k].forward_path = a->account;
+	}
+	struct relay_job job = {
+		.id = i->id,
+		.destination = d->shape->name,
+		.domain = d->name,
+		.hosts = str_of(d->hosts),
+		.port = d->route && d->route->port ? d->route->port : 25,
+		.lmtp = d->route && d->route->lmtp,
+		.tls = d->route ? d->route->tls
+		       : d->shape->limits.tls_required && q->o.default_tls < RELAY_TLS_ENCRYPT ? RELAY_TLS_ENCRYPT
+										       : q->o.default_tls,
+		.helo = q->o.hostname,
+		.messages_per_connection = d->shape->limits.msgs_per_conn,
+		.envelope = &i->envelope,
+		.rcpt = rcpt,
+		.rcpt_n = u->n,
+		.content = u->actions[0]->generated.n ? u->actions[0]->generated : i->content,
+		.content_fd = u->actions[0]->generated.n ? -1 : i->side_fd,
+		.content_fd_bytes = u->actions[0]->generated.n ? 0 : i->side_bytes,
+	};
+	if (d->route) {
+		job.auth_user = d->route->user;
+		job.auth_password = d->route->password;
+	}
+	u->dest = d;
+	d->active++;
+	r->jobs++;
+	shape_begin(d->shape, clock_wall_us());
+	q->o.relay.relay(q->o.relay.ctx, &job, on_result, u);
+}
+
+static bool says(struct str text, const char *word)
+{
+	return str_find_nocase(text, str_of(word)) != STR_NPOS;
+}
+
+/* What a reply tells about our speed. */
+static enum shape_hit hit_of(const struct relay_reply *p)
+{
+	if (p->code / 100 == 2)
+		return SHAPE_OK;
+	if (!p->code)
+		return SHAPE_NEUTRAL;
+	if (says(p->text, "block") || says(p->text, "blacklist") || says(p->text, "denied for your ip"))
+		return SHAPE_BLOCKED;
+	if (p->code / 100 == 4 && (says(p->text, "too many") || says(p->text, "rate") || says(p->text, "4.7.28")))
+		return SHAPE_SLOW;
+	return p->code == 421 && p->scope == RELAY_SESSION ? SHAPE_CLOSED : SHAPE_NEUTRAL;
+}
+
+static void reply_text(char out[200], const struct relay_reply *p)
+{
+	struct str t = p->text;
+	if (!t.n)
+		t = str_of(outcome_row(p->outcome)->en);
+	snprintf(out, 200, "%.*s", (int)(t.n < 190 ? t.n : 190), t.p);
+}
+
+/* "delayed" to the sender, once, when the message is old enough (RFC 3461 4.1, RFC 5321 4.5.4.1). */
+static void warn_of_delay(struct queue *q, struct unit *u, const struct action *a, const struct relay_reply *p)
+{
+	struct deferred *d = u->item->deferred;
+	struct err err = {0};
+	int64_t age = clock_wall_s() - u->item->envelope.received_us / 1000000;
+	if (!d || d->warned || age < q->o.delay_warning_s)
+		return;
+	d->warned = true;
+	if (!delay_late(q, u->item, a, p->text, u->mta, &err))
+		log_err(LOG_WARN, "queue.notice.failed", &err);
+}
+
+static void unit_result(struct remote *r, struct unit *u)
+{
+	struct queue *q = r->q;
+	struct dest *d = u->dest;
+	const struct action **left = arena_array(u->arena, u->n, sizeof *left);
+	size_t left_n = 0;
+	const struct relay_reply *worst = &u->replies[0];
+	enum shape_hit hit = SHAPE_NEUTRAL;
+	bool reached = false;
+	d->active--;
+	r->jobs--;
+	log_context(STR_NONE, id_str(&u->item->id), STR_NONE);
+	for (size_t k = 0; k < u->n; k++) {
+		const struct relay_reply *p = &u->replies[k];
+		const struct action *a = u->actions[k];
+		enum shape_hit h = hit_of(p);
+		if (h == SHAPE_OK ? hit == SHAPE_NEUTRAL : h > hit)
+			hit = h;
+		reached |= p->code != 0;
+		if (p->code / 100 == 2) {
+			struct err err = {0};
+			log_event(LOG_INFO, "queue.relayed", K_STR(rcpt, a->account), K_STR(peer, u->mta), K_STR(tls, u->tls),
+				  K_STR(why, p->text), K_INT(ms, u->ms));
+			ended(q, u, a, ENDED_RELAYED);
+			if (!p->relayed_dsn && !success_late(q, u->item, a, DSN_RELAYED, u->mta, &err))
+				log_err(LOG_WARN, "queue.notice.failed", &err);
+			lock_take(&q->lock);
+			q->counts.relayed++;
+			lock_drop(&q->lock);
+		} else if (p->status.class == 5 || p->code / 100 == 5) {
+			unit_bounce(q, u, a, p->code ? (int)outcome_of_status(p->status) : (int)p->outcome, p->text, u->mta);
+		} else {
+			worst = p;
+			left[left_n++] = a;
+		}
+	}
+	char why[200];
+	reply_text(why, worst);
+	shape_end(d->shape, hit, str_of(why), clock_wall_us());
+	if (reached) {
+		d->fails = 0;
+		d->held_until_us = 0;
+	}
+	if (!left_n) {
+		unit_finish(q, u);
+	} else if (too_old(q, u->item)) {
+		for (size_t k = 0; k < left_n; k++)
+			unit_bounce(q, u, left[k], OUTCOME_EXPIRED, str_of(why), u->mta);
+		unit_finish(q, u);
+	} else {
+		bool dead = worst->scope == RELAY_HOSTS && !reached;
+		warn_of_delay(q, u, left[0], worst);
+		unit_put_off(q, u, left, left_n, why, 0);
+		if (dead)
+			dest_hold(r, d, why);
+	}
+	log_context_clear();
+}
+
+/* ---- the thread -------------------------------------------------------------------------- */
+
+static void unit_enter(struct remote *r, struct unit *u)
+{
+	struct queue *q = r->q;
+	if (!q->o.relay.relay) {
+		if (too_old(q, u->item))
+			unit_fail(q, u, OUTCOME_EXPIRED, "remote delivery is not available");
+		else
+			unit_put_off(q, u, u->actions, u->n, "remote delivery is not available yet", 0);
+		return;
+	}
+	struct dest *d = dest_of(r, domain_of(u->actions[0]->account));
+	int64_t now = clock_wall_us();
+	if (now < d->held_until_us)
+		unit_put_off(q, u, u->actions, u->n, d->reason, d->held_until_us / 1000000 + 1);
+	else if (d->shape && now < d->shape->paused_until_us)
+		unit_put_off(q, u, u->actions, u->n, d->shape->reason, d->shape->paused_until_us / 1000000 + 1);
+	else if (d->ready_n >= READY_MAX)
+		unit_put_off(q, u, u->actions, u->n, "waits for its turn", now / 1000000 + SPREAD_S);
+	else
+		dest_queue(d, u);
+}
+
+static void take_due(struct remote *r, int64_t *wake_us)
+{
+	struct queue *q = r->q;
+	int64_t now_s = clock_wall_s(), next_s;
+	for (struct deferred *d; (d = spool_take_due(q, now_s, &next_s));) {
+		struct item *i;
+		struct err err = {0};
+		if (spool_item(q, d, &i, &err)) {
+			item_enter(q, i, 0);
+			item_dispatch(q, i);
+			continue;
+		}
+		log_err(LOG_ERROR, "queue.deferred.damaged", &err);
+		spool_again(q, d, err.text, now_s + HELD_MAX_S);
+		lock_take(&q->lock);
+		spool_released(q, d);
+		lock_drop(&q->lock);
+	}
+	if (next_s && next_s * 1000000 < *wake_us)
+		*wake_us = next_s * 1000000;
+}
+
+/* Begins what may begin. Destinations take turns: the list is turned by one each time. */
+static void begin_ready(struct remote *r, int64_t *wake_us)
+{
+	bool progress = true;
+	while (progress && r->jobs < JOBS_MAX) {
+		progress = false;
+		for (struct dest *d = r->dests; d && r->jobs < JOBS_MAX; d = d->next) {
+			int64_t now = clock_wall_us(), wait;
+			if (!d->ready)
+				continue;
+			if (now >= d->hosts_until_us) {
+				if (!d->asking)
+					dest_ask(r, d);
+				continue;
+			}
+			if (!shape_may_begin(d->shape, now, &wait)) {
+				if (wait && now + wait < *wake_us)
+					*wake_us = now + wait;
+				continue;
+			}
+			unit_begin(r, d, dest_take(d));
+			progress = true;
+		}
+	}
+}
+
+static void handle(struct remote *r, struct input *in)
+{
+	switch (in->kind) {
+	case INPUT_UNIT:
+		unit_enter(r, in->unit);
+		break;
+	case INPUT_ROUTE:
+		route_answered(r, in->dest, &in->route, in->hosts);
+		break;
+	case INPUT_RESULT:
+		unit_result(r, in->unit);
+		break;
+	}
+	free(in);
+}
+
+static void *remote_main(void *arg)
+{
+	struct remote *r = arg;
+	lock_take(&r->lock);
+	while (!r->stopping) {
+		struct input *list = r->first;
+		r->first = NULL;
+		r->poked = false;
+		lock_drop(&r->lock);
+		while (list) {
+			struct input *in = list;
+			list = in->next;
+			handle(r, in);
+		}
+		int64_t wake = INT64_MAX;
+		take_due(r, &wake);
+		begin_ready(r, &wake);
+		lock_take(&r->lock);
+		if (r->first || r->poked || r->stopping)
+			continue;
+		int64_t wait = wake == INT64_MAX ? 3600 * 1000000LL : wake - clock_wall_us();
+		if (wait > 0)
+			(void)cond_wait_until(&r->work, &r->lock, clock_mono_us() + (wait < 3600 * 1000000LL ? wait : 3600 * 1000000LL));
+	}
+	lock_drop(&r->lock);
+	return NULL;
+}
+
+extern const struct embedded_file queue_shaping[];
+
+bool remote_start(struct queue *q, struct err *err)
+{
+	struct remote *r = mem_new(struct remote);
+	q->remote = r;
+	r->q = q;
+	r->arena = arena_new();
+	r->dests_by_name = map_new();
+	lock_init(&r->lock, LOCK_QUEUE_REMOTE);
+	cond_init(&r->work);
+	struct str table = q->o.shaping;
+	if (!table.n)
+		table = (struct str){(const char *)queue_shaping[0].bytes, queue_shaping[0].size};
+	if (!shapes_new(table, &r->shapes, err))
+		return false;
+	errno = pthread_create(&r->thread, NULL, remote_main, r);
+	if (errno)
+		return err_sys(err, "cannot start the queue's threads");
+	r->started = true;
+	return true;
+}
+
+void remote_stop(struct queue *q)
+{
+	struct remote *r = q->remote;
+	if (!r || !r->started)
+		return;
+	lock_take(&r->lock);
+	r->stopping = true;
+	cond_signal(&r->work);
+	lock_drop(&r->lock);
+	pthread_join(r->thread, NULL);
+	r->started = false;
+}
+
+void remote_free(struct queue *q)
+{
+	struct remote *r = q->remote;
+	if (!r)
+		return;
+	for (struct dest *d = r->dests; d; d = d->next) {
+		while (d->ready)
+			unit_free(dest_take(d));
+		map_free(d->rounds);
+		free(d->hosts);
+	}
+	while (r->first) {
+		struct input *in = r->first;
+		r->first = in->next;
+		if (in->unit)
+			unit_free(in->unit);
+		free(in->hosts);
+		free(in);
+	}
+	shapes_free(r->shapes);
+	map_free(r->dests_by_name);
+	cond_fini(&r->work);
+	lock_fini(&r->lock);
+	arena_free(r->arena);
+	free(r);
+	q->remote = NULL;
+}
