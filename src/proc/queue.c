@@ -355,7 +355,7 @@ static void queue_status(struct role *r, struct json_writer *w)
 	json_write_member_int(w, "planned", (int64_t)n.planned);
 	json_write_member_int(w, "placed", (int64_t)n.placed);
 	json_write_member_int(w, "bounced", (int64_t)n.bounced);
-	json_write_member_int(w, "failed", (int64_t)n.failed);
+	json_write_member_int(w, "relayed", (int64_t)n.relayed);
 	json_write_member_int(w, "journal_fill_percent", journal_fill(j));
 	json_write_member_int(w, "journal_committed", (int64_t)journal_committed(j));
 	json_write_member_int(w, "journal_watermark", (int64_t)journal_watermark(j));

@@ -29,6 +29,9 @@ struct bed {
 	bool over_quota_temp, cold;
 	int64_t retry_s;
 	_Atomic uint64_t settled;
+	bool with_relay;
+	_Atomic int relayed, routes; /* recipients the played server took; questions to dns */
+	_Atomic bool down;           /* dead.example does not answer */
 	struct arena *arena;
 };
 
@@ -93,8 +96,8 @@ static bool resolve(void *ctx, struct str address, struct arena *a, struct desti
 	} else if (str_eq(address, STR("postmaster@x"))) {
 		add(a, d, &n, DESTINATION_LOCAL, "b@x");
 	} else {
-		d[n++] = (struct destination){str_ends(address, STR("@away")) ? DESTINATION_REMOTE : DESTINATION_UNKNOWN,
-					      arena_str(a, address)};
+		bool remote = str_ends(address, STR("@away")) || str_ends(address, STR(".example"));
+		d[n++] = (struct destination){remote ? DESTINATION_REMOTE : DESTINATION_UNKNOWN, arena_str(a, address)};
 	}
 	*out = d;
 	*out_n = n;
@@ -167,6 +170,43 @@ static bool store_open(void *ctx, struct journal *j, struct store **out, struct 
 	return true;
 }
 
+/* ---- dns and relay, played ---------------------------------------------------------------- */
+
+static void route(void *ctx, struct str domain, route_done *done, void *done_ctx)
+{
+	struct bed *b = ctx;
+	b->routes++;
+	struct route_answer a = {.kind = ROUTE_MX, .hosts = STR("mx.example"), .ttl_s = 300};
+	if (str_eq(domain, STR("null.example")))
+		a.kind = ROUTE_NULL_MX;
+	if (str_eq(domain, STR("nx.example")))
+		a.kind = ROUTE_NXDOMAIN;
+	done(done_ctx, &a);
+}
+
+/* The local-part says what the server answers: "ok", "no" (550), "later" (451). */
+static void relay(void *ctx, const struct relay_job *job, relay_done *done, void *done_ctx)
+{
+	struct bed *b = ctx;
+	struct relay_reply replies[8] = {0};
+	for (size_t k = 0; k < job->rcpt_n; k++) {
+		struct str local = job->rcpt[k].address.local;
+		if (str_eq(job->domain, STR("dead.example")) && b->down) {
+			replies[k] = (struct relay_reply){.scope = RELAY_HOSTS, .outcome = OUTCOME_NO_ANSWER};
+		} else if (str_eq(local, STR("no"))) {
+			replies[k] = (struct relay_reply){.code = 550, .status = {5, 1, 1}, .text = STR("550 5.1.1 no such user")};
+		} else if (str_eq(local, STR("later"))) {
+			replies[k] = (struct relay_reply){.code = 451, .status = {4, 2, 0}, .text = STR("451 4.2.0 later")};
+		} else {
+			replies[k] = (struct relay_reply){.code = 250, .status = {2, 0, 0}, .text = STR("250 2.0.0 ok")};
+			b->relayed++;
+		}
+	}
+	assert_true(job->rcpt_n <= 8);
+	assert_true(str_find(job->content, STR("Subject:")) != STR_NPOS);
+	done(done_ctx, &(struct relay_result){.rcpt = replies, .rcpt_n = job->rcpt_n, .mta = STR("mx.example")});
+}
+
 /* ---- short forms ------------------------------------------------------------------------ */
 
 #define assert_done(call, err)                                                                                    \
@@ -194,6 +234,8 @@ static void start(struct bed *b)
 		.retry_s = b->retry_s,
 		.cold = b->cold,
 	};
+	if (b->with_relay)
+		o.relay = (struct relay_services){b, route, relay};
 	assert_done(queue_open(&o, &b->queue, &err), err);
 	assert_done(queue_source_add(b->queue, "smtp-0", b->smtp_dir, &err), err);
 	assert_done(queue_recover(b->queue, &err), err);
@@ -383,6 +425,52 @@ static void remote_recipients_wait_in_the_spool(void **state)
 	stop(b);
 }
 
+static void remote_recipients_are_relayed(void **state)
+{
+	struct bed *b = *state;
+	b->with_relay = true;
+	start(b);
+	post(b, "a@x", "ok@one.example,ok@two.example,b@x", "out");
+	post(b, "a@x", "ok@one.example,no@one.example,later@one.example", "mixed");
+	post(b, "a@x", "ok@null.example", "null");
+	post(b, "a@x", "ok@nx.example", "nx");
+	drain(b);
+	assert_int_equal(b->relayed, 3);
+	struct queue_counts c;
+	queue_counts(b->queue, &c);
+	assert_int_equal(c.deferred, 1); /* "later" alone */
+	assert_str("three bounces", subjects(b, "a@x"), STR("bounce,bounce,bounce"));
+	assert_str("b", subjects(b, "b@x"), STR("out"));
+	stop(b);
+	/* Only what is left is tried again, and nobody gets it twice. */
+	b->retry_s = 1;
+	start(b);
+	queue_counts(b->queue, &c);
+	assert_int_equal(c.deferred, 1);
+	assert_int_equal(b->relayed, 3);
+	stop(b);
+}
+
+static void a_dead_destination_delays_nobody(void **state)
+{
+	struct bed *b = *state;
+	b->with_relay = true;
+	b->down = true;
+	start(b);
+	for (int i = 0; i < 20; i++) {
+		post(b, "a@x", "ok@dead.example", "to the dead");
+		post(b, "a@x", "ok@alive.example", "to the living");
+	}
+	drain(b);
+	assert_int_equal(b->relayed, 20);
+	struct queue_counts c;
+	queue_counts(b->queue, &c);
+	assert_int_equal(c.deferred, 20);
+	assert_int_equal(b->routes, 2);
+	assert_str("nobody is bothered yet", subjects(b, "a@x"), STR(""));
+	stop(b);
+}
+
 static void auth_away_loses_nothing(void **state)
 {
 	struct bed *b = *state;
@@ -479,6 +567,8 @@ int main(void)
 		T(notify_is_obeyed),
 		T(over_quota_bounces_or_waits),
 		T(remote_recipients_wait_in_the_spool),
+		T(remote_recipients_are_relayed),
+		T(a_dead_destination_delays_nobody),
 		T(auth_away_loses_nothing),
 		T(a_loop_is_caught),
 #ifdef PABAL_FAULTS
