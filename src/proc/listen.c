@@ -169,8 +169,6 @@ void listeners_give(struct master *m, struct child *c)
 							g->fd[g->family == AF_UNIX ? 0 : c->index]}};
 		(void)channel_post(c->ch, &msg);
 	}
-	if (c->role != ROLE_AUTH && c->role != ROLE_QUEUE && c->role != ROLE_MAILBOX)
-		return;
 	if (c->control_fd >= 0) {
 		struct message msg = {.type = MSG_role_listener, .role_listener = {STR("control"), 0, c->control_fd}};
 		(void)channel_post(c->ch, &msg);

@@ -4,7 +4,7 @@
  * proc/mailbox.c: the mailbox role. Identity: vmail. Sandbox: mail store, its journal; no socket() nor
  * connect(). Descriptors: connections after login, from login. Messages: tickets from auth, hand-overs
  * from login, notices and settle requests among those who write mail. Threads: net, journal writer,
- * readers, control.
+ * readers.
  *
  * Nothing is done for an account without a ticket of auth's: good once, for 10 s. Sessions are kept
  * in a list, so that those of an account that was disabled end at once.
@@ -583,20 +583,13 @@ static bool role_mailbox_prepare(struct role *r, struct sandbox *s, struct err *
 	       replay(m, m->journal_fd, r->name, m->journal, err) && drain_orphans(m, c, err);
 }
 
-static void on_control(void *ctx, struct str request, struct buf *reply)
-{
-	struct mailbox_role *m = ctx;
-	mailbox_control(m->store, request, reply);
-}
-
 static bool role_mailbox_start(struct role *r, struct err *err)
 {
 	struct mailbox_role *m = r->state;
 	CONFIG_SCOPED c = role_config(r);
-	struct control control = {.fn = on_control, .ctx = m};
 
 	net_timer(r->net, config_duration_ms(c, SETTING_JOURNAL_CHECKPOINT), tick, m);
-	return journal_start(m->journal, err) && control_listen(r, &control, err);
+	return journal_start(m->journal, err);
 }
 
 static void role_mailbox_stop(struct role *r)

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
-/* proc/mailbox_int.h: parts of the mailbox role: tickets, and verbs of its control socket. */
+/* proc/mailbox_int.h: parts of the mailbox role that have tests of their own. */
 #pragma once
 #include "base/arena.h"
 #include "ipc/messages.h"
-
-struct buf;
-struct store;
 
 /* proc/ticket.c: logins announced by auth; each good once, for 10 s. Thread-safe. */
 struct ticket_table;
@@ -21,7 +18,3 @@ bool ticket_add(struct ticket_table *t, const struct msg_ticket *m);
 /* False: no such ticket, too old, or of another account. It is gone in each case. */
 bool ticket_take(struct ticket_table *t, struct str ticket, struct str account, struct arena *a,
 		 struct ticket_facts *out);
-
-/* {"verb": "mailbox.list" | "mailbox.status" | "mailbox.check" | "mailbox.reindex", "account": ...,
- * "account_id": n, "language": ..}; see proc/mailbox_control.c. */
-void mailbox_control(struct store *s, struct str request, struct buf *reply);

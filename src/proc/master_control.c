@@ -49,11 +49,10 @@ bool control_open(struct master *m, struct err *err)
 	if (m->control_fd < 0)
 		return false;
 	for (struct child *c = m->child; c < m->child + m->child_n; c++) {
-		const char *name = c->role == ROLE_MAILBOX ? c->name : role_name(c->role);
 		c->control_fd = -1;
-		if (c->role != ROLE_AUTH && c->role != ROLE_QUEUE && c->role != ROLE_MAILBOX)
+		if (c->role != ROLE_AUTH && c->role != ROLE_QUEUE)
 			continue;
-		c->control_fd = control_socket(m->now.config, name, err);
+		c->control_fd = control_socket(m->now.config, role_name(c->role), err);
 		if (c->control_fd < 0)
 			return false;
 	}
@@ -249,8 +248,7 @@ void control_close(struct master *m)
 	struct err err;
 
 	for (struct child *c = m->child; c < m->child + m->child_n; c++)
-		if (c->control_fd >= 0 &&
-		    socket_path(run_dir, c->role == ROLE_MAILBOX ? c->name : role_name(c->role), &a, &err))
+		if (c->control_fd >= 0 && socket_path(run_dir, role_name(c->role), &a, &err))
 			(void)unlink(a.sun_path);
 	if (socket_path(run_dir, "master", &a, &err))
 		(void)unlink(a.sun_path);

@@ -151,7 +151,7 @@ static bool can_separate(const char *dir)
 /* Unix sockets have short names: a deep directory gets its run_dir elsewhere. */
 static struct str run_dir(struct making *m)
 {
-	enum { LONGEST = sizeof("/run/control/mailbox-00.sock") };
+	enum { LONGEST = sizeof("/run/control/master.sock") };
 	unsigned char r[6];
 
 	if (strlen(m->dir) + LONGEST < sizeof(((struct sockaddr_un *)0)->sun_path))

@@ -78,7 +78,7 @@ class Pabal:
 
     def __init__(self, accounts=("test1", "test2"), aliases=("testfc=test2",), settings="", env=None,
                  domain=DOMAIN, start=True, uid=None):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pabal-test-"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pabal-%d-" % os.getpid()))
         self.dir.chmod(0o755)
         self.domain = domain
         self.base = free_port_base()
