@@ -26,6 +26,9 @@ struct door_tls {
 	uint64_t credited;   /* accepted connections that keys was told of */
 
 	struct tls_provider *provider;
+	/* The first certificate came while running: listeners with implicit TLS can begin. */
+	void (*arrived)(void *ctx);
+	void *arrived_ctx;
 };
 void door_tls_init(struct door_tls *d, struct role *r);
 /* role_certificates and role_ticket_keys; true when it was one of them. */

@@ -89,8 +89,11 @@ static bool renew(struct door_tls *d, struct err *err)
 	d->now = fresh;
 	set_ticket_keys(d);
 	lock_drop(&d->lock);
-	if (d->role->running && fresh)
-		net_set_tls(d->role->net, fresh);
+	if (!d->role->running || !fresh)
+		return true;
+	net_set_tls(d->role->net, fresh);
+	if (!d->before && d->arrived)
+		d->arrived(d->arrived_ctx);
 	return true;
 }
 

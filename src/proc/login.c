@@ -225,11 +225,22 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	n->busy_text = imap ? "* BYE [UNAVAILABLE] Too many connections\r\n" : "-ERR [SYS/TEMP] Too many connections\r\n";
 }
 
+static void certificate_arrived(void *ctx)
+{
+	struct login_role *l = ctx;
+	struct err err = {0};
+
+	if (!door_listen(l->role, &l->tls, fill_listener, l, &err))
+		log_err(LOG_ERROR, "door.listen.failed", &err);
+}
+
 static bool login_start(struct role *r, struct err *err)
 {
 	struct login_role *l = r->state;
 
 	l->door = (struct door){.ctx = l, .config = config_now, .tls = tls_now, .hand_over = hand_over};
+	l->tls.arrived = certificate_arrived;
+	l->tls.arrived_ctx = l;
 	door_auth_init(&l->auth, r, &l->door.auth);
 	return door_listen(r, &l->tls, fill_listener, l, err);
 }

@@ -256,6 +256,8 @@ static bool prepare(struct role *r, const struct role_form *form, const struct c
 	config_encode(c, role_config_bit(r->id), &bytes);
 	if (!config_decode(buf_str(&bytes), &r->config, err))
 		return false;
+	for (int i = 0; i < ROLE_COUNT; i++)
+		r->counts[i] = role_processes(c, (enum role_id)i);
 	r->state = form->create ? form->create(r) : NULL;
 	s->calls = form->calls;
 	s->off = !config_bool(c, SETTING_PROCESS_SANDBOX);

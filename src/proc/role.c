@@ -50,8 +50,7 @@ struct channel *role_channel(struct role *r, enum channel_kind kind, enum role_i
 
 unsigned role_count(struct role *r, enum role_id other)
 {
-	CONFIG_SCOPED c = role_config(r); /* not reloadable: the same for our life */
-	return role_processes(c, other);
+	return r->counts[other];
 }
 
 void role_post(struct role *r, const struct message *m)
@@ -243,6 +242,8 @@ static void make_peers(struct role *r)
 {
 	struct err err;
 
+	for (int i = 0; i < ROLE_COUNT; i++)
+		r->counts[i] = role_processes(r->config, (enum role_id)i);
 	for (size_t i = 0; i < wires_n; i++) {
 		const struct wire *w = &wires[i];
 		if (w->client == r->id && w->server == r->id) {

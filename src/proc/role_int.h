@@ -77,6 +77,7 @@ struct role {
 	struct sandbox_state sandbox;
 	struct arena *arena; /* process lifetime; start only */
 	unsigned generation;
+	unsigned counts[ROLE_COUNT]; /* processes of each role: the same for our life */
 	uint32_t owner_uid; /* whose requests a control socket takes, beside root's */
 };
 

@@ -393,6 +393,15 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	n->busy_text = "421 4.7.0 Too many connections, try again later\r\n";
 }
 
+static void certificate_arrived(void *ctx)
+{
+	struct smtp_role *s = ctx;
+	struct err err = {0};
+
+	if (!door_listen(s->role, &s->tls, fill_listener, s, &err))
+		log_err(LOG_ERROR, "door.listen.failed", &err);
+}
+
 static bool smtp_start(struct role *r, struct err *err)
 {
 	struct smtp_role *s = r->state;
@@ -405,6 +414,8 @@ static bool smtp_start(struct role *r, struct err *err)
 		.tls = tls_now,
 		.ctx = s,
 	};
+	s->tls.arrived = certificate_arrived;
+	s->tls.arrived_ctx = s;
 	door_auth_init(&s->auth, r, &s->server.services.auth);
 	net_timer(r->net, TICK_MS, tick, s);
 	return journal_start(s->journal, err) && door_listen(r, &s->tls, fill_listener, s, err);

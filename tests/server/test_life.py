@@ -236,3 +236,62 @@ def test_quickstart_in_a_deep_directory(make_pabal, tmp_path):
                           capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 0, done.stderr
     assert "/tmp/pabal-" in (deep / "pabal.conf").read_text()
+
+
+def test_systemd_is_told(make_pabal, tmp_path):
+    """sd_notify(3): READY=1, RELOADING=1, STOPPING=1."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(str(tmp_path / "notify"))
+        s.settimeout(20)
+        p = make_pabal(env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        assert s.recv(1000).startswith(b"READY=1")
+        p.cli("reload")
+        assert s.recv(1000).startswith(b"RELOADING=1")
+        assert s.recv(1000).startswith(b"READY=1")
+        p.stop()
+        assert s.recv(1000).startswith(b"STOPPING=1")
+
+
+def test_several_processes_of_a_door(make_pabal):
+    """Each source address goes to one process: all of loopback to the same; a killed one is passed by."""
+    p = make_pabal(settings="process { smtp = 2 login = 2 mailbox = 3 }")
+    names = {r["name"] for r in p.status()["roles"]}
+    assert {"smtp-0", "smtp-1", "login-0", "login-1", "mailbox-0", "mailbox-1", "mailbox-2"} <= names
+    for i in range(20):
+        with socket.create_connection((p.host, p.port("smtp")), timeout=10, source_address=("127.0.0.%d" % (i + 1), 0)) as s:
+            assert s.makefile("rb").readline().startswith(b"220 ")
+    taken = [p.role("smtp-%d" % i)["detail"]["accepted"] for i in (0, 1)]
+    assert sum(taken) >= 20 and min(taken) > 0, taken
+    for _ in range(6):
+        with p.imap("test1") as m:
+            assert m.noop()[0] == "OK"
+    used = [p.role("login-%d" % i)["detail"]["accepted"] for i in (0, 1)]
+    assert 0 in used, used
+    for role in ("smtp-0", "smtp-1", "login-0", "login-1"):
+        p.kill_role(role)
+    p.send("test1")
+    p.wait_messages("test1", 1)
+
+
+def test_without_a_certificate_and_one_later(make_pabal):
+    """R46: starts, says so, takes one by reload."""
+    p = make_pabal(start=False)
+    with_tls = p.config.read_text()
+    lines = [line for line in with_tls.splitlines() if "certificate_files" not in line and "key_files" not in line]
+    p.config.write_text("\n".join(lines) + "\n")
+    p.start()
+    assert p.status()["certificate"] is False
+    assert "no certificate" in p.cli("status").stdout
+    with p.smtp() as s:
+        s.ehlo()
+        assert not s.has_extn("starttls")
+    p.config.write_text(with_tls)
+    p.cli("reload")
+
+    def offered():
+        with p.smtp() as s:
+            s.ehlo()
+            return s.has_extn("starttls")
+    wait_until(offered, 10)
+    with p.imap("test1") as m:
+        assert m.noop()[0] == "OK"
