@@ -644,6 +644,7 @@ static bool set_up(struct master *m, struct err *err)
 		return err_sys(err, "socketpair");
 	m->log_read = fds[0];
 	m->log_write = fds[1];
+	log_to_fd(m->log_write, true); /* kept there until the log role takes them */
 	m->binary_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (m->binary_fd < 0)
 		return err_sys(err, "open own program");
@@ -706,9 +707,11 @@ int proc_serve(const struct serve_options *o)
 	if (!good)
 		return problems.n ? EXIT_CONFIG : fail(&err, EXIT_CONFIG);
 	log_init("master", (enum log_level)config_enum(m->now.config, SETTING_LOG_LEVEL));
-	if (!make_children(m, &err) || !set_up(m, &err))
+	m->log_read = -1;
+	if (!make_children(m, &err) || !set_up(m, &err)) {
+		show_unread_log(m->log_read);
 		return fail(&err, EXIT_CONFIG);
-	log_to_fd(m->log_write, true);
+	}
 	remove_ready_file(m);
 	log_event(LOG_INFO, "master.start", K_INT(pid, getpid()), K_CSTR(path, config_file(m->now.config)));
 	m->generation = 1;
