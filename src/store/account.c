@@ -8,9 +8,12 @@
 #include "store/store_int.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
+
+enum { TRIM_AFTER = 8 };
 
 /* ---- the pool --------------------------------------------------------------------------- */
 static void pool_unlink(struct store *s, struct hot_account *h)
@@ -132,14 +135,19 @@ static void pool_give(struct account *a)
 
 void pool_close_idle(struct store *s, int64_t older_than_ms)
 {
-	for (;;) {
+	unsigned closed = 0;
+
+	for (;; closed++) {
 		lock_take(&s->pool);
 		struct hot_account *h = pool_victim(s, clock_mono_ms() - older_than_ms);
 		lock_drop(&s->pool);
 		if (!h)
-			return;
+			break;
 		hot_close(h);
 	}
+	/* A handle is 100 KiB and more in many pieces: the heap keeps them unless told. */
+	if (closed >= TRIM_AFTER)
+		malloc_trim(0);
 }
 
 static void pool_drop(struct account *a)

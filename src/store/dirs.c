@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { TMP_AGE_S = 36 * 3600 };
+
 /* ---- one directory ---------------------------------------------------------------------- */
 void dir_close(struct dir *d)
 {
@@ -77,7 +79,8 @@ static void random_id(char id[MAILBOX_ID_LEN])
 	memcpy(id, fresh.c + ID_LEN - MAILBOX_ID_LEN, MAILBOX_ID_LEN);
 }
 
-static bool new_state(struct account *a, int dirfd, enum special_use use, struct state *out,
+/* empty: cur/ and new/ were made just now, by us. */
+static bool new_state(struct account *a, int dirfd, enum special_use use, bool empty, struct state *out,
 		      struct err *err)
 {
 	struct state s = {.uidnext = 1,
@@ -87,6 +90,10 @@ static bool new_state(struct account *a, int dirfd, enum special_use use, struct
 			  .epoch = a->store->epoch,
 			  .use = (uint8_t)use};
 
+	if (empty) {
+		s.cur_ns = dir_mtime_ns(dirfd, "cur");
+		s.new_ns = dir_mtime_ns(dirfd, "new");
+	}
 	random_id(s.mailbox_id);
 	if (!next_uidvalidity(a, &s.uidvalidity, err))
 		return false;
@@ -123,7 +130,7 @@ static bool refresh(struct account *a, struct dir *d, struct err *err)
 	d->state_fd = file_openat(d->fd, STATE_FILE, O_RDWR | O_NOFOLLOW, 0);
 	if (d->state_fd < 0 || !state_read_fd(d->state_fd, &d->state, err)) {
 		fd_close(&d->state_fd);
-		if (!new_state(a, d->fd, USE_NONE, &d->state, err))
+		if (!new_state(a, d->fd, USE_NONE, false, &d->state, err))
 			return false;
 		d->state_fd = file_openat(d->fd, STATE_FILE, O_RDWR | O_NOFOLLOW, 0);
 		if (d->state_fd < 0)
@@ -350,13 +357,19 @@ bool dir_find(struct account *a, struct str name, struct dir **out, struct err *
 }
 
 /* ---- making ----------------------------------------------------------------------------- */
-static bool make_subdirs(int fd, struct err *err)
+/* *out_made: cur/ and new/ were not there before. */
+static bool make_subdirs(int fd, bool *out_made, struct err *err)
 {
 	static const char *const names[] = {"cur", "new", "tmp"};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (file_mkdirat(fd, names[i], 0700) < 0 && errno != EEXIST)
+	*out_made = true;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (file_mkdirat(fd, names[i], 0700) == 0)
+			continue;
+		if (errno != EEXIST)
 			return err_sys(err, "mkdir %s", names[i]);
+		*out_made = false;
+	}
 	return true;
 }
 
@@ -374,13 +387,14 @@ static bool fill_new(struct account *a, const char *name, enum special_use use, 
 {
 	FD_SCOPED fd = file_openat(a->hot->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	struct state state;
+	bool made;
 
 	if (fd < 0)
 		return err_sys(err, "open %s", name);
 	FD_SCOPED mark = file_openat(fd, "maildirfolder", O_WRONLY | O_CREAT, 0600);
 	if (mark < 0)
 		return err_sys(err, "create maildirfolder");
-	return make_subdirs(fd, err) && new_state(a, fd, use, &state, err);
+	return make_subdirs(fd, &made, err) && new_state(a, fd, use, made, &state, err);
 }
 
 /* Whole under another name, then one rename. */
@@ -440,24 +454,66 @@ static bool make_path(struct account *a, struct err *err)
 	return at >= 0 || err_sys(err, "open the mail directory");
 }
 
+/* What deliveries that did not end left in tmp/. By ctime: mtime is INTERNALDATE with us. */
+static void clean_tmp(int dirfd, struct arena *ar)
+{
+	int64_t before = clock_wall_s() - TMP_AGE_S;
+	struct listing l;
+	struct stat st;
+	struct err ignored;
+
+	if (!listing_read(dirfd, "tmp", false, ar, &l, &ignored))
+		return;
+	for (size_t i = 0; i < l.n; i++) {
+		const char *path = arena_cstr(ar, arena_cat(ar, STR("tmp/"), l.name[i]));
+		if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		    st.st_ctim.tv_sec < before && st.st_mtim.tv_sec < before)
+			file_unlinkat(dirfd, path, 0);
+	}
+}
+
+/* Once per process and account. */
+static bool tidy(struct account *a, struct err *err)
+{
+	ARENA_SCOPED ar = arena_new();
+	struct mailbox_dir *list;
+	size_t n;
+
+	remove_trash(a->hot->fd);
+	if (!dirs_list(a, ar, &list, &n, err))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		FD_SCOPED fd =
+			file_openat(a->hot->fd, list[i].dir.p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+		if (fd >= 0)
+			clean_tmp(fd, ar);
+	}
+	return true;
+}
+
 static bool make_inbox(struct account *a, struct err *err)
 {
-	struct dir *d;
+	struct state state;
 	struct stat st;
+	struct dir *d;
+	bool made;
 
-	if (!make_subdirs(a->hot->fd, err))
+	if (!make_subdirs(a->hot->fd, &made, err))
 		return false;
-	bool fresh = fstatat(a->hot->fd, SUBSCRIPTIONS_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
-		     fstatat(a->hot->fd, STATE_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0;
+	bool has_state = fstatat(a->hot->fd, STATE_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	bool has_subscriptions = fstatat(a->hot->fd, SUBSCRIPTIONS_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (made && !has_state && !new_state(a, a->hot->fd, USE_NONE, true, &state, err))
+		return false;
 	if (!dir_open(a, STR("."), &d, err))
 		return false;
 	if (!d)
 		return err_set(err, ERR_IO, "the INBOX is not there");
+	if (has_state)
+		return tidy(a, err);
 
-	remove_trash(a->hot->fd);
 	struct str inbox = STR("INBOX");
 	struct name_list l = {&inbox, 1, 1};
-	return !fresh || subscriptions_write(a->hot->fd, &l, err);
+	return has_subscriptions || subscriptions_write(a->hot->fd, &l, err);
 }
 
 bool account_make(struct account *a, struct err *err)

@@ -119,6 +119,13 @@ static void drop_twins(struct sync *s)
 	s->mine_n = kept;
 }
 
+/* The mtime that the index will agree with; 0 when more may have happened within its tick, unless it
+ * was agreed on before. */
+static int64_t agreed(const struct listing *l, int64_t before)
+{
+	return l->still || (l->same && l->mtime_ns == before) ? l->mtime_ns : 0;
+}
+
 static bool read_cur(struct sync *s, struct err *err)
 {
 	struct listing l;
@@ -133,7 +140,7 @@ static bool read_cur(struct sync *s, struct err *err)
 	for (size_t i = 0; i < l.n; i++)
 		take_file(s, l.name[i], false);
 	s->still = l.still;
-	s->cur_ns = l.still ? l.mtime_ns : 0;
+	s->cur_ns = agreed(&l, s->d->state.cur_ns);
 	drop_twins(s);
 	return true;
 }
@@ -206,7 +213,7 @@ static bool scan(struct sync *s, struct err *err)
 		return false;
 	for (size_t i = 0; i < l.n; i++)
 		take_file(s, l.name[i], true);
-	s->new_ns = l.still ? l.mtime_ns : 0;
+	s->new_ns = agreed(&l, s->d->state.new_ns);
 	return true;
 }
 

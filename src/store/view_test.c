@@ -352,17 +352,17 @@ static void test_watch(void **state)
 	struct bed *b = *state;
 	struct view *v = bed_view(b, "INBOX");
 
-	told = 0;
+	__atomic_store_n(&told, 0, __ATOMIC_SEQ_CST);
 	view_watch(v, on_told, &told);
 	usleep(30000);
-	assert_int_equal(told, 0);
+	assert_int_equal(__atomic_load_n(&told, __ATOMIC_SEQ_CST), 0);
 	bed_place(b, "INBOX", MAIL("x"));
 	assert_true(was_told(1));
 	assert_int_equal(bed_refresh(b, v, false).exists, 1);
 	usleep(50000); /* inotify's own words about that delivery */
 	bed_refresh(b, v, false);
 	/* A program of somebody else delivers. */
-	int before = told;
+	int before = __atomic_load_n(&told, __ATOMIC_SEQ_CST);
 	bed_shell(b, "printf 'Subject: y\\n\\nbody\\n' >tmp/1.foreign && mv tmp/1.foreign new/1.foreign");
 	assert_true(was_told(before + 1));
 	struct view_changes c = bed_refresh(b, v, false);
@@ -387,9 +387,9 @@ static void test_watch(void **state)
 	/* What happened before the watch is told at once. */
 	view_watch(v, NULL, NULL);
 	bed_place(b, "INBOX", MAIL("x"));
-	told = 0;
+	__atomic_store_n(&told, 0, __ATOMIC_SEQ_CST);
 	view_watch(v, on_told, &told);
-	assert_int_equal(told, 1);
+	assert_int_equal(__atomic_load_n(&told, __ATOMIC_SEQ_CST), 1);
 	view_close(v);
 	bed_check(b);
 }

@@ -56,7 +56,7 @@ bool listing_read(int dirfd, const char *sub, bool dots, struct arena *a, struct
 	struct stat st;
 	int fd = file_openat(dirfd, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
-	*out = (struct listing){.still = true};
+	*out = (struct listing){.same = true, .still = true};
 	if (fd < 0)
 		return errno == ENOENT || err_sys(err, "open %s", sub);
 	if (fstat(fd, &st) < 0) {
@@ -71,10 +71,8 @@ bool listing_read(int dirfd, const char *sub, bool dots, struct arena *a, struct
 	}
 
 	bool ok = read_names(d, dots, a, out, err);
-	if (ok && fstat(fd, &st) == 0)
-		out->still = ns_of(st.st_mtim) == out->mtime_ns && out->mtime_ns + MTIME_TICK_NS < began;
-	else
-		out->still = false;
+	out->same = ok && fstat(fd, &st) == 0 && ns_of(st.st_mtim) == out->mtime_ns;
+	out->still = out->same && out->mtime_ns + MTIME_TICK_NS < began;
 	closedir(d);
 	return ok;
 }

@@ -12,7 +12,8 @@ struct listing {
 	struct str *name; /* NUL-terminated; without those that begin with '.' unless asked for */
 	size_t n, cap;
 	int64_t mtime_ns; /* before the reading */
-	bool still;       /* mtime stood still, long enough for its clock: what is absent is missing */
+	bool same;        /* mtime was the same after it */
+	bool still;       /* and stood still, long enough for its clock: what is absent is missing */
 };
 
 /* A missing directory is empty and still. Names come from the arena. */
