@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the pabal authors
 """Processes: start, readiness, status, restart of a role, reload, stop."""
+import contextlib
 import json
 import os
 import signal
@@ -295,3 +296,55 @@ def test_without_a_certificate_and_one_later(make_pabal):
     wait_until(offered, 10)
     with p.imap("test1") as m:
         assert m.noop()[0] == "OK"
+
+
+def test_logins_that_wait_survive_the_death_of_auth(make_pabal):
+    """They stay parked and are asked once more (PROCESSES C5); nobody gets a wrong answer."""
+    p = make_pabal()
+    p.expected_crashes = True
+    pid = p.role("auth")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    waiting = []
+    for _ in range(30):
+        s, r = p.connect("imaps")
+        assert r.readline().startswith(b"* OK")
+        s.sendall(b"a LOGIN %s %s\r\n" % (p.address("test1").encode(), p.password("test1").encode()))
+        waiting.append((s, r))
+    os.kill(pid, signal.SIGKILL)
+    for s, r in waiting:
+        assert r.readline().startswith(b"a OK")
+        s.close()
+
+
+def test_the_death_of_mailbox_ends_its_sessions_only(make_pabal):
+    p = make_pabal(accounts=("u1", "u2", "u3", "u4", "u5", "u6"), aliases=())
+    p.expected_crashes = True
+    sessions = [p.imap("u%d" % i) for i in range(1, 7)]
+    for m in sessions:
+        m.select()
+    p.kill_role("mailbox-0")
+    told = kept = 0
+    for m in sessions:
+        try:
+            assert m.noop()[0] == "OK"
+            kept += 1
+        except m.abort as e:
+            assert "UNAVAILABLE" in str(e) or "BYE" in str(e) or "EOF" in str(e), e
+            told += 1
+    assert told and kept
+    for i in range(1, 7):
+        with p.imap("u%d" % i) as m:
+            assert m.noop()[0] == "OK"
+
+
+def test_mail_accepted_while_queue_is_down_arrives(make_pabal):
+    p = make_pabal()
+    pid = p.kill_role("queue", wait=False)
+    for i in range(20):
+        p.send("test1", "Subject: %d\r\n\r\nx\r\n" % i)
+        if i in (5, 12):
+            with contextlib.suppress(AssertionError, KeyError, ProcessLookupError):
+                os.kill(p.wait_role("queue", pid, 5)["pid"], signal.SIGKILL)
+    p.wait_messages("test1", 20)
+    with p.imap("test1") as m:
+        assert int(m.select()[1][0]) == 20
