@@ -110,7 +110,8 @@ struct remote_group {
 };
 enum { RCPTS_PER_UNIT = 50 };
 
-static void group_add(struct arena *tmp, struct remote_group *groups, size_t *groups_n, const struct action *a, size_t most)
+static void group_add(struct arena *tmp, struct remote_group *groups, size_t *groups_n,
+		      const struct action *a, size_t most)
 {
 	struct str domain = str_from(a->account, str_find_last_byte(a->account, '@') + 1);
 	size_t k = *groups_n;
@@ -120,8 +121,8 @@ static void group_add(struct arena *tmp, struct remote_group *groups, size_t *gr
 	if (!k) {
 		k = ++*groups_n;
 		groups[k - 1].domain = domain;
-		groups[k - 1].actions =
-			arena_array(tmp, most < RCPTS_PER_UNIT ? most : RCPTS_PER_UNIT, sizeof(struct action *));
+		groups[k - 1].actions = arena_array(tmp, most < RCPTS_PER_UNIT ? most : RCPTS_PER_UNIT,
+						    sizeof(struct action *));
 	}
 	groups[k - 1].actions[groups[k - 1].n++] = a;
 }

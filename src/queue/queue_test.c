@@ -72,7 +72,8 @@ static int tear_down(void **state)
 
 /* ---- auth, played ----------------------------------------------------------------------- */
 
-static void add(struct arena *a, struct destination *d, size_t *n, enum destination_kind kind, const char *address)
+static void add(struct arena *a, struct destination *d, size_t *n, enum destination_kind kind,
+		const char *address)
 {
 	d[(*n)++] = (struct destination){kind, arena_str(a, str_of(address))};
 }
@@ -91,21 +92,23 @@ static bool resolve(void *ctx, struct str address, struct arena *a, struct desti
 	} else if (str_eq(address, STR("half@x"))) {
 		add(a, d, &n, DESTINATION_LOCAL, "a@x");
 		add(a, d, &n, DESTINATION_UNKNOWN, "gone@x");
-	} else if (str_eq(address, STR("a@x")) || str_eq(address, STR("b@x")) || str_eq(address, STR("full@x"))) {
+	} else if (str_eq(address, STR("a@x")) || str_eq(address, STR("b@x")) ||
+		   str_eq(address, STR("full@x"))) {
 		d[n++] = (struct destination){DESTINATION_LOCAL, arena_str(a, address)};
 	} else if (str_eq(address, STR("postmaster@x"))) {
 		add(a, d, &n, DESTINATION_LOCAL, "b@x");
 	} else {
 		bool remote = str_ends(address, STR("@away")) || str_ends(address, STR(".example"));
-		d[n++] = (struct destination){remote ? DESTINATION_REMOTE : DESTINATION_UNKNOWN, arena_str(a, address)};
+		d[n++] = (struct destination){remote ? DESTINATION_REMOTE : DESTINATION_UNKNOWN,
+					      arena_str(a, address)};
 	}
 	*out = d;
 	*out_n = n;
 	return true;
 }
 
-static bool account(void *ctx, struct str address, struct arena *a, struct account_facts *out, bool *out_found,
-		    struct err *err)
+static bool account(void *ctx, struct str address, struct arena *a, struct account_facts *out,
+		    bool *out_found, struct err *err)
 {
 	struct bed *b = ctx;
 	if (b->away)
@@ -161,8 +164,16 @@ static bool store_open(void *ctx, struct journal *j, struct store **out, struct 
 	char path[100];
 	snprintf(path, sizeof path, "%s/mail", b->path);
 	struct store_options o = {
-		.root_fd = b->mail, .root_path = path, .template = "%d/%n/Maildir", .journal = j, .journal_name = "queue",
-		.settle = settle, .watermark = watermark, .changed = changed, .ctx = b, .cold = b->cold,
+		.root_fd = b->mail,
+		.root_path = path,
+		.template = "%d/%n/Maildir",
+		.journal = j,
+		.journal_name = "queue",
+		.settle = settle,
+		.watermark = watermark,
+		.changed = changed,
+		.ctx = b,
+		.cold = b->cold,
 	};
 	if (!store_new(&o, out, err))
 		return false;
@@ -194,27 +205,31 @@ static void relay(void *ctx, const struct relay_job *job, relay_done *done, void
 		if (str_eq(job->domain, STR("dead.example")) && b->down) {
 			replies[k] = (struct relay_reply){.scope = RELAY_HOSTS, .outcome = OUTCOME_NO_ANSWER};
 		} else if (str_eq(local, STR("no"))) {
-			replies[k] = (struct relay_reply){.code = 550, .status = {5, 1, 1}, .text = STR("550 5.1.1 no such user")};
+			replies[k] = (struct relay_reply){
+				.code = 550, .status = {5, 1, 1}, .text = STR("550 5.1.1 no such user")};
 		} else if (str_eq(local, STR("later"))) {
-			replies[k] = (struct relay_reply){.code = 451, .status = {4, 2, 0}, .text = STR("451 4.2.0 later")};
+			replies[k] = (struct relay_reply){
+				.code = 451, .status = {4, 2, 0}, .text = STR("451 4.2.0 later")};
 		} else {
-			replies[k] = (struct relay_reply){.code = 250, .status = {2, 0, 0}, .text = STR("250 2.0.0 ok")};
+			replies[k] = (struct relay_reply){
+				.code = 250, .status = {2, 0, 0}, .text = STR("250 2.0.0 ok")};
 			b->relayed++;
 		}
 	}
 	assert_true(job->rcpt_n <= 8);
 	assert_true(str_find(job->content, STR("Subject:")) != STR_NPOS);
-	done(done_ctx, &(struct relay_result){.rcpt = replies, .rcpt_n = job->rcpt_n, .mta = STR("mx.example")});
+	done(done_ctx,
+	     &(struct relay_result){.rcpt = replies, .rcpt_n = job->rcpt_n, .mta = STR("mx.example")});
 }
 
 /* ---- short forms ------------------------------------------------------------------------ */
 
-#define assert_done(call, err)                                                                                    \
-	do {                                                                                                      \
-		if (!(call)) {                                                                                    \
-			print_error("%s: %s\n", #call, (err).cause);                                              \
-			fail();                                                                                   \
-		}                                                                                                 \
+#define assert_done(call, err)                                                                           \
+	do {                                                                                             \
+		if (!(call)) {                                                                           \
+			print_error("%s: %s\n", #call, (err).cause);                                     \
+			fail();                                                                          \
+		}                                                                                        \
 	} while (0)
 
 static void start(struct bed *b)
@@ -306,7 +321,8 @@ static void drain(struct bed *b)
 static struct str subjects(struct bed *b, const char *address)
 {
 	struct err err = {0};
-	struct account_facts f = {.id = str_hash(str_of(address)), .address = str_of(address), .language = STR("en")};
+	struct account_facts f = {
+		.id = str_hash(str_of(address)), .address = str_of(address), .language = STR("en")};
 	struct account *a;
 	struct view *v;
 	struct buf out = {0};
@@ -501,7 +517,10 @@ static void a_loop_is_caught(void **state)
 
 #ifdef PABAL_FAULTS
 static const struct letter killed[] = {
-	{"b@x", "both@x", "k1"}, {"b@x", "a@x,nobody@x", "k2"}, {"b@x", "full@x,a@x", "k3"}, {"a@x", "both@x", "k4"},
+	{"b@x", "both@x", "k1"},
+	{"b@x", "a@x,nobody@x", "k2"},
+	{"b@x", "full@x,a@x", "k3"},
+	{"a@x", "both@x", "k4"},
 };
 
 /* DURABILITY test 4: killed before each file operation of the queue; restarted in the same boot. */
@@ -521,7 +540,8 @@ static void killed_at_each_step(void **state)
 			start(b);
 			snprintf(rule, sizeof rule, "kill:%d", n);
 			for (size_t i = 0; i < 4; i++) {
-				if (i == 1) { /* the first is planned and placed in peace: then its traces must hold */
+				if (i ==
+				    1) { /* the first is planned and placed in peace: then its traces must hold */
 					setenv("PABAL_FAULT", rule, 1);
 					file_faults_init("test");
 				}
@@ -546,7 +566,8 @@ static void killed_at_each_step(void **state)
 		struct str a = subjects(b, "a@x"), bb = subjects(b, "b@x");
 		const char *want_a[] = {"k1", "k1,k2", "k1,k2,k3", "k1,k2,k3,k4"};
 		if (last <= 4 && !str_eq(a, str_of(want_a[last - 1])))
-			fail_msg("killed at %d, %d submitted: a has %.*s, b has %.*s", n, (int)last, STR_ARG(a), STR_ARG(bb));
+			fail_msg("killed at %d, %d submitted: a has %.*s, b has %.*s", n, (int)last,
+				 STR_ARG(a), STR_ARG(bb));
 		size_t bounces = 0;
 		for (struct str rest = bb; rest.p;)
 			bounces += str_eq(str_cut(&rest, ','), STR("bounce"));

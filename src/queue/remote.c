@@ -145,7 +145,8 @@ static void ended(struct queue *q, struct unit *u, const struct action *a, enum 
 	BUF_SCOPED b = {0};
 	ended_encode(&b, &(struct ended_record){u->item->id, a->number, how});
 	/* Not waited for, but written at once: the shorter, the fewer are sent twice after a crash. */
-	if (!journal_append(q->journal, JOURNAL_OUTCOME, &(struct iovec){b.p, b.n}, 1, NULL, NULL, NULL, &err))
+	if (!journal_append(q->journal, JOURNAL_OUTCOME, &(struct iovec){b.p, b.n}, 1, NULL, NULL, NULL,
+			    &err))
 		log_err(LOG_ERROR, "queue.outcome.failed", &err);
 }
 
@@ -154,11 +155,12 @@ static bool too_old(const struct queue *q, const struct item *i)
 	return clock_wall_s() - i->envelope.received_us / 1000000 > q->o.expire_s;
 }
 
-static void unit_bounce(struct queue *q, struct unit *u, const struct action *a, int outcome, struct str diagnostic,
-			struct str mta)
+static void unit_bounce(struct queue *q, struct unit *u, const struct action *a, int outcome,
+			struct str diagnostic, struct str mta)
 {
 	struct err err = {0};
-	log_event(LOG_INFO, "queue.bounced", K_STR(rcpt, a->account), K_STR(why, diagnostic), K_STR(peer, mta));
+	log_event(LOG_INFO, "queue.bounced", K_STR(rcpt, a->account), K_STR(why, diagnostic),
+		  K_STR(peer, mta));
 	if (!bounce_late(q, u->item, a, outcome, diagnostic, mta, &err))
 		log_err(LOG_ERROR, "queue.bounce.failed", &err);
 	ended(q, u, a, ENDED_BOUNCED);
@@ -167,8 +169,8 @@ static void unit_bounce(struct queue *q, struct unit *u, const struct action *a,
 }
 
 /* The rest is tried later. */
-static void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n, const char *why,
-			 int64_t next_try_s)
+static void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n,
+			 const char *why, int64_t next_try_s)
 {
 	struct item *i = u->item;
 	struct deferred *d = i->deferred;
@@ -193,7 +195,8 @@ static void unit_put_off(struct queue *q, struct unit *u, const struct action **
 		unit_free(u);
 		return;
 	}
-	log_event(LOG_INFO, "queue.deferred", K_STR(rcpt, left[0]->account), K_CSTR(why, why), K_INT(count, n));
+	log_event(LOG_INFO, "queue.deferred", K_STR(rcpt, left[0]->account), K_CSTR(why, why),
+		  K_INT(count, n));
 	for (size_t k = 0; k < u->n; k++)
 		action_ended(q, i, u->actions[k]);
 	unit_free(u);
@@ -342,7 +345,9 @@ static void route_answered(struct remote *r, struct dest *d, const struct route_
 	d->kind = a->kind;
 	free(d->hosts);
 	d->hosts = hosts;
-	int64_t ttl = a->ttl_s < ROUTE_TTL_MIN_S ? ROUTE_TTL_MIN_S : a->ttl_s > ROUTE_TTL_MAX_S ? ROUTE_TTL_MAX_S : a->ttl_s;
+	int64_t ttl = a->ttl_s < ROUTE_TTL_MIN_S   ? ROUTE_TTL_MIN_S
+		      : a->ttl_s > ROUTE_TTL_MAX_S ? ROUTE_TTL_MAX_S
+						   : a->ttl_s;
 	d->hosts_until_us = clock_wall_us() + ttl * 1000000;
 	switch (a->kind) {
 	case ROUTE_MX: {
@@ -353,7 +358,9 @@ static void route_answered(struct remote *r, struct dest *d, const struct route_
 	case ROUTE_NULL_MX:
 	case ROUTE_NXDOMAIN:
 		while (d->ready)
-			unit_fail(r->q, dest_take(d), a->kind == ROUTE_NULL_MX ? OUTCOME_NULL_MX : OUTCOME_NO_SUCH_DOMAIN, "");
+			unit_fail(r->q, dest_take(d),
+				  a->kind == ROUTE_NULL_MX ? OUTCOME_NULL_MX : OUTCOME_NO_SUCH_DOMAIN,
+				  "");
 		d->hosts_until_us = 0;
 		return;
 	case ROUTE_TEMP:
@@ -405,8 +412,9 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 		.port = d->route && d->route->port ? d->route->port : 25,
 		.lmtp = d->route && d->route->lmtp,
 		.tls = d->route ? d->route->tls
-		       : d->shape->limits.tls_required && q->o.default_tls < RELAY_TLS_ENCRYPT ? RELAY_TLS_ENCRYPT
-										       : q->o.default_tls,
+		       : d->shape->limits.tls_required && q->o.default_tls < RELAY_TLS_ENCRYPT
+			       ? RELAY_TLS_ENCRYPT
+			       : q->o.default_tls,
 		.helo = q->o.hostname,
 		.messages_per_connection = d->shape->limits.msgs_per_conn,
 		.envelope = &i->envelope,
@@ -441,7 +449,8 @@ static enum shape_hit hit_of(const struct relay_reply *p)
 		return SHAPE_NEUTRAL;
 	if (says(p->text, "block") || says(p->text, "blacklist") || says(p->text, "denied for your ip"))
 		return SHAPE_BLOCKED;
-	if (p->code / 100 == 4 && (says(p->text, "too many") || says(p->text, "rate") || says(p->text, "4.7.28")))
+	if (p->code / 100 == 4 &&
+	    (says(p->text, "too many") || says(p->text, "rate") || says(p->text, "4.7.28")))
 		return SHAPE_SLOW;
 	return p->code == 421 && p->scope == RELAY_SESSION ? SHAPE_CLOSED : SHAPE_NEUTRAL;
 }
@@ -455,7 +464,8 @@ static void reply_text(char out[200], const struct relay_reply *p)
 }
 
 /* "delayed" to the sender, once, when the message is old enough (RFC 3461 4.1, RFC 5321 4.5.4.1). */
-static void warn_of_delay(struct queue *q, struct unit *u, const struct action *a, const struct relay_reply *p)
+static void warn_of_delay(struct queue *q, struct unit *u, const struct action *a,
+			  const struct relay_reply *p)
 {
 	struct deferred *d = u->item->deferred;
 	struct err err = {0};
@@ -488,8 +498,8 @@ static void unit_result(struct remote *r, struct unit *u)
 		reached |= p->code != 0;
 		if (p->code / 100 == 2) {
 			struct err err = {0};
-			log_event(LOG_INFO, "queue.relayed", K_STR(rcpt, a->account), K_STR(peer, u->mta), K_STR(tls, u->tls),
-				  K_STR(why, p->text), K_INT(ms, u->ms));
+			log_event(LOG_INFO, "queue.relayed", K_STR(rcpt, a->account), K_STR(peer, u->mta),
+				  K_STR(tls, u->tls), K_STR(why, p->text), K_INT(ms, u->ms));
 			ended(q, u, a, ENDED_RELAYED);
 			if (!p->relayed_dsn && !success_late(q, u->item, a, DSN_RELAYED, u->mta, &err))
 				log_err(LOG_WARN, "queue.notice.failed", &err);
@@ -497,7 +507,9 @@ static void unit_result(struct remote *r, struct unit *u)
 			q->counts.relayed++;
 			lock_drop(&q->lock);
 		} else if (p->status.class == 5 || p->code / 100 == 5) {
-			unit_bounce(q, u, a, p->code ? (int)outcome_of_status(p->status) : (int)p->outcome, p->text, u->mta);
+			unit_bounce(q, u, a,
+				    p->code ? (int)outcome_of_status(p->status) : (int)p->outcome,
+				    p->text, u->mta);
 		} else {
 			worst = p;
 			left[left_n++] = a;
@@ -543,7 +555,8 @@ static void unit_enter(struct remote *r, struct unit *u)
 	if (now < d->held_until_us)
 		unit_put_off(q, u, u->actions, u->n, d->reason, d->held_until_us / 1000000 + 1);
 	else if (d->shape && now < d->shape->paused_until_us)
-		unit_put_off(q, u, u->actions, u->n, d->shape->reason, d->shape->paused_until_us / 1000000 + 1);
+		unit_put_off(q, u, u->actions, u->n, d->shape->reason,
+			     d->shape->paused_until_us / 1000000 + 1);
 	else if (d->ready_n >= READY_MAX)
 		unit_put_off(q, u, u->actions, u->n, "waits for its turn", now / 1000000 + SPREAD_S);
 	else
@@ -636,7 +649,9 @@ static void *remote_main(void *arg)
 			continue;
 		int64_t wait = wake == INT64_MAX ? 3600 * 1000000LL : wake - clock_wall_us();
 		if (wait > 0)
-			(void)cond_wait_until(&r->work, &r->lock, clock_mono_us() + (wait < 3600 * 1000000LL ? wait : 3600 * 1000000LL));
+			(void)cond_wait_until(
+				&r->work, &r->lock,
+				clock_mono_us() + (wait < 3600 * 1000000LL ? wait : 3600 * 1000000LL));
 	}
 	lock_drop(&r->lock);
 	return NULL;

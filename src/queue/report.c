@@ -70,7 +70,8 @@ static bool late_plan(struct queue *q, struct item *i, const struct action *a, e
 	struct item *late = item_new(q);
 	struct str *to;
 	size_t n;
-	if (!notice_targets(q, i, kind == LATE_BOUNCE ? NOTICE_FAILURE : NOTICE_SUCCESS, late->arena, &to, &n, err)) {
+	if (!notice_targets(q, i, kind == LATE_BOUNCE ? NOTICE_FAILURE : NOTICE_SUCCESS, late->arena, &to,
+			    &n, err)) {
 		arena_free(late->arena);
 		return false;
 	}
@@ -139,8 +140,8 @@ bool success_late(struct queue *q, struct item *i, const struct action *a, int a
 	return notice_late(q, i, a, LATE_SUCCESS, &r, err);
 }
 
-bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic, struct str mta,
-		struct err *err)
+bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic,
+		struct str mta, struct err *err)
 {
 	if (!notice_wanted(i, a->rcpt_index, NOTIFY_DELAY))
 		return true;

@@ -73,9 +73,10 @@ static bool row_parse(struct shapes *s, struct str line, struct row *out)
 	l->tls_required = str_eq(f[9], STR("require"));
 	struct str pause = str_trim(str_cut(&rest, '\t'));
 	return out->group.n && number(f[3], &l->max_conn) && number(f[4], &l->msgs_per_conn) &&
-	       number(f[5], &l->rcpts_per_msg) && number(f[6], &l->rate_per_min) && number(f[7], &l->rate_per_hour) &&
-	       number(f[8], &warm) && (l->tls_required || str_eq(f[9], STR("may"))) &&
-	       duration_us(f[10], &l->backoff_421_us) && duration_us(pause, &l->block_pause_us);
+	       number(f[5], &l->rcpts_per_msg) && number(f[6], &l->rate_per_min) &&
+	       number(f[7], &l->rate_per_hour) && number(f[8], &warm) &&
+	       (l->tls_required || str_eq(f[9], STR("may"))) && duration_us(f[10], &l->backoff_421_us) &&
+	       duration_us(pause, &l->block_pause_us);
 }
 
 bool shapes_new(struct str table, struct shapes **out, struct err *err)
@@ -93,7 +94,8 @@ bool shapes_new(struct str table, struct shapes **out, struct err *err)
 		struct row *r = arena_new_of(s->arena, struct row);
 		if (!row_parse(s, line, r)) {
 			shapes_free(s);
-			return err_set(err, ERR_SYNTAX, "shaping table, line %zu: a field is missing or wrong", line_no);
+			return err_set(err, ERR_SYNTAX,
+				       "shaping table, line %zu: a field is missing or wrong", line_no);
 		}
 		if (str_eq(r->group, STR("default"))) {
 			s->otherwise = r;
@@ -146,7 +148,8 @@ static struct shape *shape_named(struct shapes *s, struct str name, const struct
 	v = arena_new_of(s->arena, struct shape);
 	v->name = arena_str(s->arena, name);
 	v->limits = row->limits;
-	v->conn_now = row->limits.max_conn && row->limits.max_conn < CONN_START ? row->limits.max_conn : CONN_START;
+	v->conn_now = row->limits.max_conn && row->limits.max_conn < CONN_START ? row->limits.max_conn
+										: CONN_START;
 	v->rate_factor = 1;
 	v->tokens_min = row->limits.rate_per_min;
 	v->tokens_hour = row->limits.rate_per_hour;
@@ -218,7 +221,9 @@ bool shape_may_begin(struct shape *s, int64_t now_us, int64_t *out_wait_us)
 	if (s->limits.max_conn && s->active >= s->conn_now)
 		return false;
 	grow(s, now_us);
-	int64_t passed = s->tokens_at_us && now_us > s->tokens_at_us ? now_us - s->tokens_at_us : s->tokens_at_us ? 0 : hour_us;
+	int64_t passed = s->tokens_at_us && now_us > s->tokens_at_us ? now_us - s->tokens_at_us
+			 : s->tokens_at_us                           ? 0
+								     : hour_us;
 	s->tokens_at_us = now_us;
 	if (s->limits.rate_per_min)
 		refill(&s->tokens_min, s->limits.rate_per_min, s->rate_factor, passed, minute_us);
@@ -228,7 +233,8 @@ bool shape_may_begin(struct shape *s, int64_t now_us, int64_t *out_wait_us)
 	if (s->limits.rate_per_min && s->tokens_min < 1)
 		wait = (1 - s->tokens_min) * (double)minute_us / (s->limits.rate_per_min * s->rate_factor);
 	if (s->limits.rate_per_hour && s->tokens_hour < 1) {
-		double hour = (1 - s->tokens_hour) * (double)hour_us / (s->limits.rate_per_hour * s->rate_factor);
+		double hour = (1 - s->tokens_hour) * (double)hour_us /
+			      (s->limits.rate_per_hour * s->rate_factor);
 		wait = hour > wait ? hour : wait;
 	}
 	*out_wait_us = wait > 0 ? (int64_t)wait + 1 : 0;
@@ -262,25 +268,29 @@ void shape_end(struct shape *s, enum shape_hit hit, struct str reason, int64_t n
 		return;
 	case SHAPE_SLOW:
 		/* Several complaints at once are one; two in an hour are a block. */
-		if (s->last_hit_us && now_us - s->last_hit_us < hour_us && now_us - s->last_hit_us > minute_us)
+		if (s->last_hit_us && now_us - s->last_hit_us < hour_us &&
+		    now_us - s->last_hit_us > minute_us)
 			s->paused_until_us = now_us + s->limits.block_pause_us;
 		s->rate_factor = 0.1;
 		s->conn_now = 1;
 		break;
 	case SHAPE_CLOSED:
 		if (now_us >= s->paused_until_us)
-			s->paused_until_us = now_us + doubled(s->limits.backoff_421_us, ++s->hits, 4 * hour_us);
+			s->paused_until_us =
+				now_us + doubled(s->limits.backoff_421_us, ++s->hits, 4 * hour_us);
 		s->conn_now = 1;
 		break;
 	case SHAPE_BLOCKED:
 		if (now_us >= s->paused_until_us)
-			s->paused_until_us = now_us + doubled(s->limits.block_pause_us, ++s->hits, 24 * hour_us);
+			s->paused_until_us =
+				now_us + doubled(s->limits.block_pause_us, ++s->hits, 24 * hour_us);
 		s->conn_now = 1;
 		s->rate_factor = 0.1;
 		break;
 	}
 	s->last_hit_us = s->clean_since_us = now_us;
-	snprintf(s->reason, sizeof s->reason, "%.*s", (int)(reason.n < 150 ? reason.n : 150), reason.p ? reason.p : "");
+	snprintf(s->reason, sizeof s->reason, "%.*s", (int)(reason.n < 150 ? reason.n : 150),
+		 reason.p ? reason.p : "");
 }
 
 /* ---- state ------------------------------------------------------------------------------- */
@@ -291,9 +301,9 @@ void shapes_save(struct shapes *s, struct buf *out)
 	for (struct shape *v = s->all; v; v = v->next) {
 		if (v->rate_factor == 1 && !v->hits && !v->paused_until_us)
 			continue;
-		buf_fmt(out, "%.*s\t%lld\t%d\t%u\t%lld\t%lld\t%s\n", STR_ARG(v->name), (long long)v->paused_until_us,
-			(int)(v->rate_factor * 1000), v->hits, (long long)v->last_hit_us, (long long)v->clean_since_us,
-			v->reason);
+		buf_fmt(out, "%.*s\t%lld\t%d\t%u\t%lld\t%lld\t%s\n", STR_ARG(v->name),
+			(long long)v->paused_until_us, (int)(v->rate_factor * 1000), v->hits,
+			(long long)v->last_hit_us, (long long)v->clean_since_us, v->reason);
 	}
 }
 
@@ -304,8 +314,10 @@ void shapes_restore(struct shapes *s, struct str saved)
 		struct str name = str_cut(&rest, '\t');
 		uint64_t paused, factor, hits, last, clean;
 		if (!name.n || !str_u64(str_cut(&rest, '\t'), INT64_MAX, &paused) ||
-		    !str_u64(str_cut(&rest, '\t'), 1000, &factor) || !str_u64(str_cut(&rest, '\t'), 1000, &hits) ||
-		    !str_u64(str_cut(&rest, '\t'), INT64_MAX, &last) || !str_u64(str_cut(&rest, '\t'), INT64_MAX, &clean))
+		    !str_u64(str_cut(&rest, '\t'), 1000, &factor) ||
+		    !str_u64(str_cut(&rest, '\t'), 1000, &hits) ||
+		    !str_u64(str_cut(&rest, '\t'), INT64_MAX, &last) ||
+		    !str_u64(str_cut(&rest, '\t'), INT64_MAX, &clean))
 			continue;
 		const struct row *row = s->otherwise;
 		for (const struct row *r = s->rows; r; r = r->next) {
@@ -319,6 +331,7 @@ void shapes_restore(struct shapes *s, struct str saved)
 		v->last_hit_us = (int64_t)last;
 		v->clean_since_us = (int64_t)clean;
 		v->conn_now = 1;
-		snprintf(v->reason, sizeof v->reason, "%.*s", (int)(rest.n < 150 ? rest.n : 150), rest.p ? rest.p : "");
+		snprintf(v->reason, sizeof v->reason, "%.*s", (int)(rest.n < 150 ? rest.n : 150),
+			 rest.p ? rest.p : "");
 	}
 }

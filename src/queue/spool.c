@@ -188,7 +188,8 @@ static bool put_file(struct writing *w, int from, uint64_t n, struct err *err)
 	return ok;
 }
 
-static bool write_deferred(int fd, const struct item *i, const struct action *const *actions, size_t n, struct err *err)
+static bool write_deferred(int fd, const struct item *i, const struct action *const *actions, size_t n,
+			   struct err *err)
 {
 	BUF_SCOPED head = {0};
 	BUF_SCOPED part = {0};
@@ -304,7 +305,8 @@ bool spool_defer(struct queue *q, const struct item *i, const struct action *con
 	return true;
 }
 
-bool spool_shrink(struct queue *q, const struct item *i, const struct action *const *left, size_t n, struct err *err)
+bool spool_shrink(struct queue *q, const struct item *i, const struct action *const *left, size_t n,
+		  struct err *err)
 {
 	struct deferred *d = i->deferred;
 	if (!write_named(q, i, left, n, d->action, true, err))
@@ -316,14 +318,17 @@ bool spool_shrink(struct queue *q, const struct item *i, const struct action *co
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-static bool parse_head(struct str bytes, struct item *i, uint64_t *out_content, struct scan *rest, struct err *err)
+static bool parse_head(struct str bytes, struct item *i, uint64_t *out_content, struct scan *rest,
+		       struct err *err)
 {
 	struct str plan, envelope, head;
 	struct scan s = scan_of(bytes);
-	if (!scan_take(&s, sizeof magic, &head) || memcmp(head.p, magic, sizeof magic) || !scan_le64(&s, out_content) ||
-	    !scan_le_str(&s, SPOOL_HEAD_MAX, &plan) || !scan_le_str(&s, ENVELOPE_BYTES_MAX, &envelope))
+	if (!scan_take(&s, sizeof magic, &head) || memcmp(head.p, magic, sizeof magic) ||
+	    !scan_le64(&s, out_content) || !scan_le_str(&s, SPOOL_HEAD_MAX, &plan) ||
+	    !scan_le_str(&s, ENVELOPE_BYTES_MAX, &envelope))
 		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
-	if (!plan_decode(plan, i->arena, &i->plan, err) || !envelope_decode(envelope, i->arena, &i->envelope, err))
+	if (!plan_decode(plan, i->arena, &i->plan, err) ||
+	    !envelope_decode(envelope, i->arena, &i->envelope, err))
 		return false;
 	if (i->plan.n == 0)
 		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
