@@ -43,7 +43,7 @@ static enum step begin(struct imap *s, struct command *c)
 	if (args.has_changed_since)
 		args.items |= FETCH_MODSEQ;
 	if (args.items & FETCH_MODSEQ)
-		s->enabled |= ENABLED_CONDSTORE;
+		imap_enable_condstore(s);
 	if (args.vanished && !tell_vanished(s, &args, &err))
 		return imap_fail(s, &err);
 	view_facts(s->view, &f);

@@ -40,7 +40,7 @@ static enum step begin(struct imap *s, struct command *c)
 	if (!parse_search(&c->p, &r->args, &problem))
 		return bad_arguments(s, &c->p, problem, &r->args);
 	if (r->args.modseq)
-		s->enabled |= ENABLED_CONDSTORE;
+		imap_enable_condstore(s);
 	r->search = (struct search){.view = s->view, .root = r->args.root, .scratch = s->scratch};
 	search_prepare(&r->search, s->saved, s->arena);
 	c->state = r;

@@ -54,7 +54,7 @@ bool imap_write_status(struct imap *s, struct str name, unsigned wanted, struct 
 	if (!mailbox_status(imap_account(s), name, &st, err))
 		return false;
 	if (wanted & STATUS_HIGHESTMODSEQ)
-		s->enabled |= ENABLED_CONDSTORE;
+		imap_enable_condstore(s);
 	buf_add(b, STR("* STATUS "));
 	write_mailbox(b, name, imap_utf8(s));
 	buf_add(b, STR(" ("));

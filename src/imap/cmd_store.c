@@ -135,7 +135,7 @@ static enum step begin(struct imap *s, struct command *c)
 	if (s->read_only)
 		return imap_no(s, "READ-ONLY", "The mailbox is selected read-only");
 	if (r->change.conditional)
-		s->enabled |= ENABLED_CONDSTORE;
+		imap_enable_condstore(s);
 	if (!imap_resolve(s, &set, c->uid, &r->seqs))
 		return STEP_DONE;
 	/* What others did is told first: silence is about the client's own change. */

@@ -117,6 +117,8 @@ bool imap_update(struct imap *s, bool hold_expunges);
 void imap_expect(struct imap *s, uint32_t uid, unsigned flags, uint32_t keywords);
 void imap_write_flags_line(struct imap *s, bool permanent);
 void imap_unselect(struct imap *s);
+/* From now on changes are told with their MODSEQ; HIGHESTMODSEQ is told at once (RFC 7162 3.1). */
+void imap_enable_condstore(struct imap *s);
 void imap_set_saved(struct imap *s, struct uid_set uids); /* copies */
 /* "* 3 FETCH (UID 9 FLAGS (\Seen) MODSEQ (7))" */
 void imap_write_fetch_flags(struct imap *s, uint32_t seq, const struct msg *m, unsigned items,

@@ -256,6 +256,7 @@ bool parse_mailbox(struct parse *p, struct str *out)
 		return false;
 	if (!mailbox_decode(p, raw, false, &name)) {
 		p->s = at;
+		p->bad_name = true;
 		return parse_fail(p, p->utf8 ? "Mailbox name is not valid UTF-8"
 					     : "Mailbox name is not valid modified UTF-7");
 	}

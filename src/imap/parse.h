@@ -20,6 +20,7 @@ struct parse {
 	bool utf8;        /* UTF8=ACCEPT or IMAP4rev2 is on: mailbox names are UTF-8, not modified UTF-7 */
 	const char *why;  /* static sentence for BAD, of the failure that got farthest */
 	const char *why_at;
+	bool bad_name;    /* it was a mailbox name that cannot be one: NO, not BAD */
 };
 struct parse parse_of(struct str text, struct arena *a, bool utf8);
 bool parse_fail(struct parse *p, const char *why); /* false */

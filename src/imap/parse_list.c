@@ -72,17 +72,18 @@ static bool list_char(unsigned char c)
 /* list-mailbox = 1*list-char / string, to UTF-8 with the reference in front */
 static bool add_pattern(struct parse *p, struct list_args *out, size_t *cap)
 {
-	struct scan at = p->s;
-	struct str raw = scan_while(&p->s, list_char), name;
+	struct str raw = scan_while(&p->s, list_char), name = STR_NONE;
 
 	if (out->patterns_n == LIST_PATTERNS_MAX)
 		return parse_fail(p, "Too many patterns");
 	if (!raw.n && !parse_string(p, &raw))
 		return false;
-	if (raw.n > LIST_PATTERN_MAX || !mailbox_decode(p, raw, true, &name)) {
-		p->s = at;
-		return parse_fail(p, "Invalid pattern");
-	}
+	if (raw.n > LIST_PATTERN_MAX)
+		return parse_fail(p, "Pattern is too long");
+	/* What no name can be written like matches none; nor does the empty pattern. */
+	if (!mailbox_decode(p, raw, true, &name))
+		name = STR_NONE;
+	out->ask_delimiter = !raw.n;
 	out->patterns = arena_grow(p->a, out->patterns, out->patterns_n, cap, sizeof(*out->patterns));
 	out->patterns[out->patterns_n++] = name.n ? arena_cat(p->a, out->reference, name) : STR("");
 	return true;
@@ -127,7 +128,7 @@ bool parse_list(struct parse *p, struct list_args *out)
 		if (!return_options(p, out))
 			return false;
 	}
-	out->ask_delimiter = !out->extended && !out->patterns[0].n;
+	out->ask_delimiter = out->ask_delimiter && !out->extended;
 	return parse_end(p);
 }
 

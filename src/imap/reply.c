@@ -81,6 +81,8 @@ enum step imap_bad(struct imap *s, const char *text)
 
 enum step imap_bad_syntax(struct imap *s, const struct parse *p)
 {
+	if (p->bad_name)
+		return imap_no(s, "CANNOT", p->why);
 	return imap_bad(s, p->why ? p->why : "Syntax error");
 }
 

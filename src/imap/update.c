@@ -230,6 +230,19 @@ void imap_set_saved(struct imap *s, struct uid_set uids)
 	memcpy(s->saved.r, uids.r, uids.n * sizeof(*uids.r));
 }
 
+void imap_enable_condstore(struct imap *s)
+{
+	struct view_facts f;
+
+	if (s->enabled & ENABLED_CONDSTORE)
+		return;
+	s->enabled |= ENABLED_CONDSTORE;
+	if (!s->view)
+		return;
+	view_facts(s->view, &f);
+	buf_fmt(imap_out(s), "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)f.highestmodseq);
+}
+
 void imap_unselect(struct imap *s)
 {
 	if (!s->view)
