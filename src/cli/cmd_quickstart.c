@@ -28,7 +28,8 @@ static void print_accounts(struct cli *cli, const struct quickstart_made *m)
 {
 	cli_print(cli, "%s\n", cli_text(cli, "Accounts:", "계정:"));
 	for (size_t i = 0; i < m->accounts_n; i++)
-		cli_print(cli, "  %-32.*s %.*s\n", STR_ARG(m->accounts[i].address), STR_ARG(m->accounts[i].password));
+		cli_print(cli, "  %-32.*s %.*s\n", STR_ARG(m->accounts[i].address),
+			  STR_ARG(m->accounts[i].password));
 }
 
 static void print_ports(struct cli *cli, const struct config *c)
@@ -50,7 +51,9 @@ static void print_to_try(struct cli *cli, const struct shown *s, const struct co
 
 	if (s->made.accounts_n == 0)
 		return;
-	cli_print(cli, "\n%s\n", cli_text(cli, "Three things to try in another terminal:", "다른 터미널에서 해 볼 세 가지:"));
+	cli_print(cli, "\n%s\n",
+		  cli_text(cli,
+			   "Three things to try in another terminal:", "다른 터미널에서 해 볼 세 가지:"));
 	cli_print(cli, "  1. swaks --server 127.0.0.1:%u --to %.*s --header 'Subject: 안녕하세요'\n",
 		  port_of(c, SERVICE_SMTP), STR_ARG(a[0].address));
 	cli_print(cli, "  2. curl --insecure --user '%.*s:%.*s' 'imaps://127.0.0.1:%u/INBOX;MAILINDEX=1'\n",
@@ -67,7 +70,9 @@ static void on_ready(void *ctx, const struct config *c)
 
 	if (!quickstart_write_ready(&s->made, c, &err))
 		fprintf(stderr, "pabal: %s\n", err.cause);
-	cli_print(s->cli, "\n%s %s\n\n", cli_text(s->cli, "pabal is ready. Files:", "pabal이 준비되었습니다. 파일:"), s->made.dir);
+	cli_print(s->cli, "\n%s %s\n\n",
+		  cli_text(s->cli, "pabal is ready. Files:", "pabal이 준비되었습니다. 파일:"),
+		  s->made.dir);
 	print_ports(s->cli, c);
 	cli_print(s->cli, "\n");
 	print_accounts(s->cli, &s->made);
@@ -110,7 +115,9 @@ int cmd_quickstart(struct cli *cli)
 	};
 
 	if (cli_has(cli, "--port-base") && !str_u64(cli_option(cli, "--port-base"), HIGHEST_BASE, &base))
-		return cli_usage(cli, "%s", cli_text(cli, "--port-base is a number up to 50000", "--port-base는 50000까지의 수입니다"));
+		return cli_usage(cli, "%s",
+				 cli_text(cli, "--port-base is a number up to 50000",
+					  "--port-base는 50000까지의 수입니다"));
 	q.port_base = (unsigned)base;
 	q.accounts_n = all_of(cli, "--account", accounts, MANY);
 	q.aliases_n = all_of(cli, "--alias", aliases, MANY);
@@ -121,6 +128,9 @@ int cmd_quickstart(struct cli *cli)
 		print_accounts(cli, &shown.made);
 		return CLI_OK;
 	}
-	struct serve_options o = {.config_path = shown.made.config_path, .ready = on_ready, .ended = on_ended, .ctx = &shown};
+	struct serve_options o = {.config_path = shown.made.config_path,
+				  .ready = on_ready,
+				  .ended = on_ended,
+				  .ctx = &shown};
 	return proc_serve(&o);
 }

@@ -59,7 +59,8 @@ static int ask(struct cli *cli, char request, struct json_doc **out)
 	if (!proc_ask_master(config_path(cli->config, SETTING_RUN_DIR), request, &reply, &err)) {
 		if (err.kind != ERR_NOT_FOUND)
 			return cli_fail_err(cli, &err);
-		return cli_fail(cli, CLI_UNAVAILABLE, "%s", cli_text(cli, "the server does not run", "서버가 실행 중이 아닙니다"));
+		return cli_fail(cli, CLI_UNAVAILABLE, "%s",
+				cli_text(cli, "the server does not run", "서버가 실행 중이 아닙니다"));
 	}
 	if (!json_doc_parse(str_trim(buf_str(&reply)), REPLY_MAX, out, &err))
 		return cli_fail_err(cli, &err);
@@ -92,9 +93,10 @@ static struct str duration(struct cli *cli, int64_t s)
 static void print_roles(struct cli *cli, const struct json_value *root)
 {
 	const struct json_value *roles = json_value_member(root, "roles");
-	struct table *t = table_new(cli->arena,
-				    cli_text(cli, "ROLE|>PID|STATE|UPTIME|>RESTARTS|>CONNECTIONS|>MEMORY|USER|SANDBOX",
-					     "역할|>PID|상태|가동 시간|>재시작|>연결|>메모리|사용자|샌드박스"));
+	struct table *t = table_new(
+		cli->arena,
+		cli_text(cli, "ROLE|>PID|STATE|UPTIME|>RESTARTS|>CONNECTIONS|>MEMORY|USER|SANDBOX",
+			 "역할|>PID|상태|가동 시간|>재시작|>연결|>메모리|사용자|샌드박스"));
 	int64_t memory = 0;
 
 	for (size_t i = 0; i < json_value_count(roles); i++) {
@@ -111,7 +113,9 @@ static void print_roles(struct cli *cli, const struct json_value *root)
 		table_cell(t, text(r, "sandbox"));
 	}
 	table_print(t, &cli->out);
-	cli_print(cli, "%s %.1f MB\n", cli_text(cli, "Memory of the roles (PSS):", "역할들의 메모리(PSS):"), (double)memory / 1024);
+	cli_print(cli, "%s %.1f MB\n",
+		  cli_text(cli, "Memory of the roles (PSS):", "역할들의 메모리(PSS):"),
+		  (double)memory / 1024);
 }
 
 static void print_journals(struct cli *cli, const struct json_value *root)
@@ -136,11 +140,17 @@ static void print_journals(struct cli *cli, const struct json_value *root)
 static void print_notes(struct cli *cli, const struct json_value *root)
 {
 	if (!json_value_bool_or(json_value_member(root, "separate_users"), true))
-		cli_print(cli, "%s\n", cli_text(cli, "Note: all roles run as one user (see process.user_* settings).",
-						"참고: 모든 역할이 한 사용자로 실행됩니다(process.user_* 설정 참고)."));
+		cli_print(
+			cli, "%s\n",
+			cli_text(cli, "Note: all roles run as one user (see process.user_* settings).",
+				 "참고: 모든 역할이 한 사용자로 실행됩니다(process.user_* 설정 참고)."));
 	if (!json_value_bool_or(json_value_member(root, "certificate"), true))
-		cli_print(cli, "%s\n", cli_text(cli, "Note: there is no certificate, so no TLS (see tls.certificate_files).",
-						"참고: 인증서가 없어 TLS를 쓸 수 없습니다(tls.certificate_files 참고)."));
+		cli_print(
+			cli, "%s\n",
+			cli_text(
+				cli,
+				"Note: there is no certificate, so no TLS (see tls.certificate_files).",
+				"참고: 인증서가 없어 TLS를 쓸 수 없습니다(tls.certificate_files 참고)."));
 }
 
 int cmd_server_status(struct cli *cli)
@@ -155,8 +165,9 @@ int cmd_server_status(struct cli *cli)
 		json_value_print(root, &cli->out);
 		return CLI_OK;
 	}
-	cli_print(cli, "pabal %.*s, pid %lld, %s %.*s, %.*s\n\n", STR_ARG(text(root, "state")), (long long)number(root, "pid"),
-		  cli_text(cli, "up", "가동"), STR_ARG(duration(cli, number(root, "uptime_s"))), STR_ARG(text(root, "config")));
+	cli_print(cli, "pabal %.*s, pid %lld, %s %.*s, %.*s\n\n", STR_ARG(text(root, "state")),
+		  (long long)number(root, "pid"), cli_text(cli, "up", "가동"),
+		  STR_ARG(duration(cli, number(root, "uptime_s"))), STR_ARG(text(root, "config")));
 	print_roles(cli, root);
 	print_journals(cli, root);
 	print_notes(cli, root);
@@ -253,8 +264,9 @@ int cmd_log_tail(struct cli *cli)
 	if (cli_has(cli, "--lines") && !str_u64(cli_option(cli, "--lines"), 1000000, &lines))
 		return cli_usage(cli, "%s", cli_text(cli, "--lines needs a number", "--lines는 수여야 합니다"));
 	if (!path[0])
-		return cli_fail(cli, CLI_CONFIG, "%s", cli_text(cli, "the log goes to standard error (log.path is not set)",
-								"로그가 표준 오류로 나갑니다(log.path가 없음)"));
+		return cli_fail(cli, CLI_CONFIG, "%s",
+				cli_text(cli, "the log goes to standard error (log.path is not set)",
+					 "로그가 표준 오류로 나갑니다(log.path가 없음)"));
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return cli_fail(cli, errno == EACCES ? CLI_DENIED : CLI_IO, "%s: %s", path, strerror(errno));

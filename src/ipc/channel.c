@@ -100,7 +100,8 @@ static void wake_reader(struct channel *ch)
 	uint64_t one = 1;
 
 	if (ch->started && write(ch->wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		log_event(LOG_ERROR, "ipc.wake.failed", K_CSTR(channel, channel_kind_name(ch->kind)), K_INT(errno, errno));
+		log_event(LOG_ERROR, "ipc.wake.failed", K_CSTR(channel, channel_kind_name(ch->kind)),
+			  K_INT(errno, errno));
 }
 
 static void packet_free(struct packet *p)
@@ -218,7 +219,8 @@ static bool pack(struct buf *out, uint64_t id, const struct message *m, int fds[
 	buf_le64(out, id);
 	if (message_encode(m, out, fds, nfds) && out->n <= PACKET_MAX)
 		return true;
-	log_event(LOG_ERROR, "ipc.encode.refused", K_CSTR(command, message_name(m->type)), K_INT(size, out->n));
+	log_event(LOG_ERROR, "ipc.encode.refused", K_CSTR(command, message_name(m->type)),
+		  K_INT(size, out->n));
 	return false;
 }
 
@@ -296,7 +298,8 @@ static bool dead(const struct channel *ch, struct err *err)
 }
 
 /* Sends a call whose slot is filled; frees the slot when that fails for good. */
-static bool send_call(struct channel *ch, struct call *c, struct buf *out, const int fds[], int nfds, struct err *err)
+static bool send_call(struct channel *ch, struct call *c, struct buf *out, const int fds[], int nfds,
+		      struct err *err)
 {
 	lock_held(&ch->lock);
 	bool repeatable = message_repeatable(c->request);
@@ -316,8 +319,8 @@ static bool send_call(struct channel *ch, struct call *c, struct buf *out, const
 	return true;
 }
 
-static bool check_request(struct channel *ch, const struct message *req, struct buf *out, int fds[], int *nfds,
-			  struct err *err)
+static bool check_request(struct channel *ch, const struct message *req, struct buf *out, int fds[],
+			  int *nfds, struct err *err)
 {
 	assert(message_dir(req->type) == REQUEST);
 	assert(message_legal(ch->kind, req->type, ch->side == CHANNEL_CLIENT));
@@ -370,8 +373,8 @@ bool channel_call(struct channel *ch, const struct message *req, int64_t ms, str
 	while (!c->done)
 		if (!cond_wait_until(&cond, &ch->lock, deadline) && !c->done) {
 			err_set(&failed, ERR_TEMP, "service does not answer");
-			err_cause(&failed, "channel %s: no answer to %s within %d ms", channel_kind_name(ch->kind),
-				  message_name(req->type), (int)ms);
+			err_cause(&failed, "channel %s: no answer to %s within %d ms",
+				  channel_kind_name(ch->kind), message_name(req->type), (int)ms);
 			break;
 		}
 	free_call(ch, c);
@@ -384,8 +387,8 @@ end:
 	return answered;
 }
 
-bool channel_call_async(struct channel *ch, const struct message *req, int64_t ms, channel_answer *fn, void *ctx,
-			struct err *err)
+bool channel_call_async(struct channel *ch, const struct message *req, int64_t ms, channel_answer *fn,
+			void *ctx, struct err *err)
 {
 	BUF_SCOPED out = {0};
 	int fds[MESSAGE_FDS_MAX], nfds = 0;
@@ -416,7 +419,8 @@ struct ended {
 	channel_answer *fn;
 	void *ctx;
 };
-static void end_call(struct channel *ch, struct call *c, struct ended list[], unsigned *n, const struct err *why)
+static void end_call(struct channel *ch, struct call *c, struct ended list[], unsigned *n,
+		     const struct err *why)
 {
 	lock_held(&ch->lock);
 	if (c->fn) {
@@ -538,7 +542,8 @@ static void expire_calls(struct channel *ch)
 
 static bool bad(struct channel *ch, const char *why)
 {
-	log_event(LOG_ERROR, "ipc.channel.bad", K_CSTR(channel, channel_kind_name(ch->kind)), K_CSTR(why, why));
+	log_event(LOG_ERROR, "ipc.channel.bad", K_CSTR(channel, channel_kind_name(ch->kind)),
+		  K_CSTR(why, why));
 	return false;
 }
 
@@ -566,7 +571,8 @@ static bool take_fds(struct msghdr *m, int fds[MESSAGE_FDS_MAX], int *out_n)
 }
 
 /* Answer to a call of ours. Its descriptors go to the caller, or are closed. */
-static bool on_answer(struct channel *ch, uint64_t id, struct str bytes, const int fds[], int nfds, struct message *m)
+static bool on_answer(struct channel *ch, uint64_t id, struct str bytes, const int fds[], int nfds,
+		      struct message *m)
 {
 	lock_take(&ch->lock);
 	struct call *c = &ch->calls[id % CHANNEL_CREDIT];
@@ -656,7 +662,10 @@ static int receive(struct channel *ch)
 		char space[CMSG_SPACE(2 * MESSAGE_FDS_MAX * sizeof(int))];
 	} control;
 	struct iovec iov = {ch->in, PACKET_MAX};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
 	int fds[MESSAGE_FDS_MAX], nfds = 0;
 	ssize_t n;
 
@@ -760,7 +769,8 @@ bool channel_start(struct channel *ch, struct err *err)
 
 /* ---- life ------------------------------------------------------------------------------- */
 
-bool channel_new(enum channel_kind kind, enum channel_side side, int fd, struct channel **out, struct err *err)
+bool channel_new(enum channel_kind kind, enum channel_side side, int fd, struct channel **out,
+		 struct err *err)
 {
 	struct channel *ch = mem_new(struct channel);
 

@@ -58,8 +58,8 @@ bool channel_call(struct channel *ch, const struct message *req, int64_t ms, str
 /* fn is called exactly once, on the reader thread: reply NULL and err set when it failed; false: not
  * sent, fn will not be called. */
 typedef void channel_answer(void *ctx, struct message *reply, const struct err *err);
-bool channel_call_async(struct channel *ch, const struct message *req, int64_t ms, channel_answer *fn, void *ctx,
-			struct err *err) MUST_CHECK;
+bool channel_call_async(struct channel *ch, const struct message *req, int64_t ms, channel_answer *fn,
+			void *ctx, struct err *err) MUST_CHECK;
 
 /* Without a reader thread: poll channel_fd for channel_events, then pump: sends what waits, handles
  * what is there, never blocks. False: the other side is gone (told once by channel_on_lost). */

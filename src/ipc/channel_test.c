@@ -279,7 +279,8 @@ static void send_raw(int fd, const void *p, size_t n, int nfds)
 static void hostile_senders(void **state)
 {
 	BUF_SCOPED good = {0};
-	struct message q = lookup("a@b"), reply = {.type = MSG_rcpt_lookup_result}, other = {.type = MSG_sign};
+	struct message q = lookup("a@b"), reply = {.type = MSG_rcpt_lookup_result},
+		       other = {.type = MSG_sign};
 	int none[MESSAGE_FDS_MAX], nfds;
 	BUF_SCOPED wrong_way = {0};
 	BUF_SCOPED wrong_kind = {0};

@@ -46,7 +46,8 @@ static void fuzz_packets(const struct fuzz_end *ends, size_t n, const uint8_t *d
 
 	for (size_t i = 0; i < n; i++) {
 		int fds[2];
-		if (!channel_pair(fds, &err) || !channel_new(ends[i].kind, ends[i].side, fds[0], &ch[i], &err))
+		if (!channel_pair(fds, &err) ||
+		    !channel_new(ends[i].kind, ends[i].side, fds[0], &ch[i], &err))
 			abort();
 		peer[i] = fds[1];
 		channel_handle(ch[i], fuzz_on_message, (void *)(uintptr_t)&ends[i]);

@@ -39,7 +39,8 @@ struct row {
 	const struct message_field *(*fields)(void);
 };
 static const struct row rows[MSG_TYPE_COUNT] = {
-#define MESSAGE(name, on, dir, flags, fields) [MSG_##name] = {#name, CHANNEL_##on, dir, flags, fields_of_##name},
+#define MESSAGE(name, on, dir, flags, fields)                                                            \
+	[MSG_##name] = {#name, CHANNEL_##on, dir, flags, fields_of_##name},
 #include "ipc/messages.def"
 #undef MESSAGE
 };

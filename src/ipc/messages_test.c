@@ -22,7 +22,9 @@ static void fill(struct message *m, enum message_type t, char *text, size_t n)
 		case MESSAGE_FIELD_U64: *(uint64_t *)(void *)at = 0xfedcba9876543210u + f->offset; break;
 		case MESSAGE_FIELD_I64: *(int64_t *)(void *)at = -5 - (int64_t)f->offset; break;
 		case MESSAGE_FIELD_BOOL: *(bool *)at = true; break;
-		case MESSAGE_FIELD_STRING: *(struct str *)(void *)at = (struct str){text, n < f->max ? n : f->max}; break;
+		case MESSAGE_FIELD_STRING:
+			*(struct str *)(void *)at = (struct str){text, n < f->max ? n : f->max};
+			break;
 		case MESSAGE_FIELD_FD: *(int *)(void *)at = fd++; break;
 		case MESSAGE_FIELD_END: break;
 		}
@@ -42,7 +44,9 @@ static void assert_same(const struct message *a, const struct message *b)
 		case MESSAGE_FIELD_U64:
 		case MESSAGE_FIELD_I64: assert_memory_equal(x, y, 8); break;
 		case MESSAGE_FIELD_BOOL: assert_memory_equal(x, y, 1); break;
-		case MESSAGE_FIELD_STRING: assert_true(str_eq(*(const struct str *)x, *(const struct str *)y)); break;
+		case MESSAGE_FIELD_STRING:
+			assert_true(str_eq(*(const struct str *)x, *(const struct str *)y));
+			break;
 		case MESSAGE_FIELD_END: break;
 		}
 	}
@@ -95,7 +99,8 @@ static void limits_hold(void **state)
 	for (int t = MSG_NONE + 1; t < MSG_TYPE_COUNT; t++) {
 		struct message m;
 		fill(&m, (enum message_type)t, text, 1);
-		for (const struct message_field *f = message_fields(m.type); f->kind != MESSAGE_FIELD_END; f++) {
+		for (const struct message_field *f = message_fields(m.type); f->kind != MESSAGE_FIELD_END;
+		     f++) {
 			BUF_SCOPED out = {0};
 			int fds[MESSAGE_FDS_MAX], nfds;
 			if (f->kind != MESSAGE_FIELD_STRING)
@@ -172,7 +177,8 @@ static void legality(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		assert_int_equal(message_legal(cases[i].on, cases[i].t, cases[i].from_client), cases[i].legal);
+		assert_int_equal(message_legal(cases[i].on, cases[i].t, cases[i].from_client),
+				 cases[i].legal);
 }
 
 int main(void)

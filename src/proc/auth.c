@@ -121,17 +121,19 @@ static void on_quota(void *ctx, struct message *reply, const struct err *err)
 	free(q);
 }
 
-static bool ask_quota(struct auth_role *a, struct channel *ch, uint64_t id, const struct directory_recipient *r)
+static bool ask_quota(struct auth_role *a, struct channel *ch, uint64_t id,
+		      const struct directory_recipient *r)
 {
-	struct channel *to = role_channel(a->role, CHANNEL_TICKET, ROLE_MAILBOX, role_mailbox_of(a->role, r->address));
+	struct channel *to =
+		role_channel(a->role, CHANNEL_TICKET, ROLE_MAILBOX, role_mailbox_of(a->role, r->address));
 	struct quota_question *q = mem_zalloc(sizeof(*q) + r->address.n);
 	struct err err;
 
 	memcpy(q->address, r->address.p, r->address.n);
 	*q = (struct quota_question){ch, id, {q->address, r->address.n}};
 	struct message m = {.type = MSG_quota,
-			    .quota = {(uint64_t)r->account_id, r->address, r->language, (uint64_t)r->quota_bytes,
-				      (uint64_t)r->quota_messages}};
+			    .quota = {(uint64_t)r->account_id, r->address, r->language,
+				      (uint64_t)r->quota_bytes, (uint64_t)r->quota_messages}};
 	if (channel_call_async(to, &m, QUOTA_WAIT_MS, on_quota, q, &err))
 		return true;
 	free(q);
@@ -304,13 +306,16 @@ static void end_where_needed(struct auth_role *a, struct str request_json)
 		return;
 	const struct json_value *in = json_doc_root(doc);
 	struct str verb = json_value_str_or(json_value_member(in, "verb"), STR_NONE);
-	bool set = str_eq(verb, STR("account.set")) && (has(in, "password") || has(in, "enabled") || has(in, "protocols") ||
-							has(in, "intranet_only"));
+	bool set = str_eq(verb, STR("account.set")) && (has(in, "password") || has(in, "enabled") ||
+							has(in, "protocols") || has(in, "intranet_only"));
 	if ((set || str_eq(verb, STR("account.remove"))) &&
-	    directory_fold_address(arena, json_value_str_or(json_value_member(in, "address"), STR_NONE), &folded, &err))
+	    directory_fold_address(arena, json_value_str_or(json_value_member(in, "address"), STR_NONE),
+				   &folded, &err))
 		end_sessions(a, folded);
-	if (((str_eq(verb, STR("domain.set")) && has(in, "enabled")) || str_eq(verb, STR("domain.remove"))) &&
-	    directory_fold_domain(arena, json_value_str_or(json_value_member(in, "name"), STR_NONE), &folded, &err))
+	if (((str_eq(verb, STR("domain.set")) && has(in, "enabled")) ||
+	     str_eq(verb, STR("domain.remove"))) &&
+	    directory_fold_domain(arena, json_value_str_or(json_value_member(in, "name"), STR_NONE),
+				  &folded, &err))
 		end_sessions(a, arena_cat(arena, STR("@"), folded));
 }
 

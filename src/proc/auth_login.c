@@ -119,8 +119,13 @@ static void answer(struct attempt *t, uint32_t result, struct str data, struct s
 	bool ended = result != RESULT_CHALLENGE;
 
 	m.auth_result = (struct msg_auth_result){
-		.attempt = t->number, .result = result, .data = data, .ticket = ticket, .delay_ms = delay_of(t),
-		.user = str_sub(t->user, 0, 320), .why = str_of(why),
+		.attempt = t->number,
+		.result = result,
+		.data = data,
+		.ticket = ticket,
+		.delay_ms = delay_of(t),
+		.user = str_sub(t->user, 0, 320),
+		.why = str_of(why),
 	};
 	if (result == RESULT_SUCCESS) {
 		m.auth_result.account = t->account.address;
@@ -146,8 +151,8 @@ static void log_outcome(const struct attempt *t, enum log_level level, const cha
 
 	snprintf(sid, sizeof(sid), "%016llx", (unsigned long long)t->session);
 	log_event(level, event, K_CSTR(sid, sid), K_CSTR(service, t->service), K_STR(user, t->user),
-		  K_STR(account, t->account.address), K_CSTR(peer, t->network), K_CSTR(mechanism, t->mechanism),
-		  K_CSTR(why, why));
+		  K_STR(account, t->account.address), K_CSTR(peer, t->network),
+		  K_CSTR(mechanism, t->mechanism), K_CSTR(why, why));
 }
 
 static void fail(struct attempt *t, const struct err *err)
@@ -185,7 +190,8 @@ static void on_ticket_taken(void *ctx, struct message *reply, const struct err *
 		fail_with(t, ERR_TEMP, "the account is set aside for a while");
 	} else {
 		log_outcome(t, LOG_INFO, "auth.login", "");
-		answer(t, RESULT_SUCCESS, STR_NONE, (struct str){(const char *)t->ticket, sizeof(t->ticket)}, "");
+		answer(t, RESULT_SUCCESS, STR_NONE,
+		       (struct str){(const char *)t->ticket, sizeof(t->ticket)}, "");
 	}
 }
 
@@ -211,7 +217,8 @@ static void give_ticket(struct attempt *t)
 		.roles = (uint32_t)t->account.role,
 		.display_name = str_sub(t->account.display_name, 0, 256),
 	};
-	struct channel *ch = role_channel(r, CHANNEL_TICKET, ROLE_MAILBOX, role_mailbox_of(r, t->account.address));
+	struct channel *ch =
+		role_channel(r, CHANNEL_TICKET, ROLE_MAILBOX, role_mailbox_of(r, t->account.address));
 	if (!channel_call_async(ch, &m, TICKET_WAIT_MS, on_ticket_taken, t, &err))
 		fail(t, &err);
 }
@@ -297,7 +304,8 @@ static bool find_account(struct attempt *t, struct err *err)
 
 	t->user = user;
 	if (!str_has_byte(user, '@'))
-		user = arena_fmt(t->arena, "%.*s@%.*s", STR_ARG(user), STR_ARG(config_str(c, SETTING_MYDOMAIN)));
+		user = arena_fmt(t->arena, "%.*s@%.*s", STR_ARG(user),
+				 STR_ARG(config_str(c, SETTING_MYDOMAIN)));
 	t->address = user;
 	if (!directory_fold_address(t->arena, user, &t->address, err)) {
 		t->address = arena_lower(t->arena, user);
@@ -442,7 +450,8 @@ static void refuse(struct peer *p, uint64_t id, uint64_t number, uint32_t result
 	(void)channel_reply(p->ch, id, &m);
 }
 
-static struct attempt *attempt_new(struct auth_role *a, struct peer *p, uint64_t id, const struct msg_auth_begin *m)
+static struct attempt *attempt_new(struct auth_role *a, struct peer *p, uint64_t id,
+				   const struct msg_auth_begin *m)
 {
 	struct attempt *t = mem_new(struct attempt);
 

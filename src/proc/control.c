@@ -57,7 +57,8 @@ static void accept_client(struct server *s)
 	size_t oldest = 0;
 
 	if (fd < 0) {
-		poll(NULL, 0, 100); /* no descriptor left, say: the client waits in the queue, we do not spin */
+		poll(NULL, 0,
+		     100); /* no descriptor left, say: the client waits in the queue, we do not spin */
 		return;
 	}
 	if (!may_ask(fd, s->control.role->owner_uid)) {
@@ -71,7 +72,8 @@ static void accept_client(struct server *s)
 				oldest = i;
 		drop(s, oldest);
 	}
-	s->client[s->n++] = (struct client){.fd = fd, .last_ms = clock_mono_ms(), .in = {.max = LINE_MAX_BYTES}};
+	s->client[s->n++] =
+		(struct client){.fd = fd, .last_ms = clock_mono_ms(), .in = {.max = LINE_MAX_BYTES}};
 }
 
 static bool send_all(int fd, struct str s)

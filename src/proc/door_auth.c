@@ -79,8 +79,8 @@ static struct str mechanisms(void *ctx)
 	return (struct str){d->mechanisms, d->mechanisms_n};
 }
 
-static uint64_t begin(void *ctx, struct conn *c, struct str mechanism, const struct str *initial, auth_done *done,
-		      void *done_ctx)
+static uint64_t begin(void *ctx, struct conn *c, struct str mechanism, const struct str *initial,
+		      auth_done *done, void *done_ctx)
 {
 	struct door_auth *d = ctx;
 	const struct conn_facts *f = conn_facts(c);

@@ -44,7 +44,8 @@ struct net_networks door_networks(struct arena *a, const struct networks *x, con
 	return (struct net_networks){list, n};
 }
 
-static bool open_one(struct role *r, struct door_tls *tls, struct role_listener *given, const struct listener *l,
+static bool open_one(struct role *r, struct door_tls *tls, struct role_listener *given,
+		     const struct listener *l,
 		     void (*each)(void *ctx, const struct listener *l, struct net_listener *n), void *ctx,
 		     struct err *err)
 {

@@ -12,8 +12,8 @@
 enum { CHAINS_MAX = 32, PEM_MAX = 1 << 20, SIGN_WAIT_MS = 2000 };
 
 /* On the worker that runs the handshake. As many signatures as connections, says keys. */
-static bool sign_remotely(void *ctx, const unsigned char id[KEY_ID_SIZE], enum sign_form form, const void *text,
-			  size_t n, struct buf *sig, struct err *err)
+static bool sign_remotely(void *ctx, const unsigned char id[KEY_ID_SIZE], enum sign_form form,
+			  const void *text, size_t n, struct buf *sig, struct err *err)
 {
 	struct door_tls *d = ctx;
 	struct channel *ch = role_channel(d->role, CHANNEL_SIGN, ROLE_KEYS, 0);
@@ -67,7 +67,8 @@ static bool build(struct door_tls *d, struct tls_context **out, struct err *err)
 {
 	CONFIG_SCOPED c = role_config(d->role);
 	struct tls_chain chains[CHAINS_MAX] = {0};
-	struct tls_server_settings s = {.provider = d->provider, .chains = chains, .door = str_of(role_name(d->role->id))};
+	struct tls_server_settings s = {
+		.provider = d->provider, .chains = chains, .door = str_of(role_name(d->role->id))};
 	struct str rest = buf_str(&d->pem), pem;
 
 	while (pem_chain_next(&rest, &pem) && s.chain_count < CHAINS_MAX)

@@ -138,7 +138,8 @@ static bool take_credit(struct keys_role *k, struct peer *p)
 	return true;
 }
 
-bool keys_sign(struct keys_role *k, struct peer *p, const struct msg_sign *m, struct buf *sig, struct err *err)
+bool keys_sign(struct keys_role *k, struct peer *p, const struct msg_sign *m, struct buf *sig,
+	       struct err *err)
 {
 	bool good = false;
 
@@ -196,7 +197,8 @@ static void keys_on_message(void *ctx, struct channel *ch, uint64_t id, struct m
 	if (good)
 		reply.sign_result.signature = buf_str(&sig);
 	else
-		log_event(LOG_ERROR, "keys.sign.refused", K_CSTR(role, role_name(p->other)), K_CSTR(why, err.text));
+		log_event(LOG_ERROR, "keys.sign.refused", K_CSTR(role, role_name(p->other)),
+			  K_CSTR(why, err.text));
 	reply.sign_result.code = good ? 0 : (uint32_t)err.kind;
 	(void)channel_reply(ch, id, &reply);
 }

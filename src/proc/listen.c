@@ -93,14 +93,16 @@ static bool unsupported(const struct address *a)
 	return a->a.ss_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL);
 }
 
-static bool open_tcp(struct master *m, unsigned index, const struct listener *l, struct str text, struct err *err)
+static bool open_tcp(struct master *m, unsigned index, const struct listener *l, struct str text,
+		     struct err *err)
 {
 	enum role_id door = role_of_service(l->service);
 	unsigned n = role_processes(m->now.config, door);
 	struct address a;
 
 	if (!parse_address(text, l->port, &a))
-		return err_set(err, ERR_SYNTAX, "listener %.*s: \"%.*s\" is not an address", STR_ARG(l->name), STR_ARG(text));
+		return err_set(err, ERR_SYNTAX, "listener %.*s: \"%.*s\" is not an address",
+			       STR_ARG(l->name), STR_ARG(text));
 	struct socket_group *g = add_group(m, index, door, a.a.ss_family);
 	g->filtered = n > 1 && l->proxy_from.n == 0;
 	for (unsigned i = 0; i < n; i++) {
@@ -128,13 +130,14 @@ static bool open_unix(struct master *m, unsigned index, const struct listener *l
 	FD_SCOPED fd = -1;
 
 	if (l->unix_path.n >= sizeof(a.sun_path))
-		return err_set(err, ERR_LIMIT, "listener %.*s: path of the Unix socket is too long (%zu, at most %zu)",
+		return err_set(err, ERR_LIMIT,
+			       "listener %.*s: path of the Unix socket is too long (%zu, at most %zu)",
 			       STR_ARG(l->name), l->unix_path.n, sizeof(a.sun_path) - 1);
 	memcpy(a.sun_path, l->unix_path.p, l->unix_path.n);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	(void)unlink(a.sun_path); /* of a server that was killed; the lock says that none runs */
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 || chmod(a.sun_path, l->unix_mode) < 0 ||
-	    listen(fd, BACKLOG) < 0)
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    chmod(a.sun_path, l->unix_mode) < 0 || listen(fd, BACKLOG) < 0)
 		return err_sys(err, "listener %.*s: %s", STR_ARG(l->name), a.sun_path);
 	struct socket_group *g = add_group(m, index, role_of_service(l->service), AF_UNIX);
 	memcpy(g->path, a.sun_path, sizeof(g->path));
@@ -170,7 +173,8 @@ void listeners_give(struct master *m, struct child *c)
 		(void)channel_post(c->ch, &msg);
 	}
 	if (c->control_fd >= 0) {
-		struct message msg = {.type = MSG_role_listener, .role_listener = {STR("control"), 0, c->control_fd}};
+		struct message msg = {.type = MSG_role_listener,
+				      .role_listener = {STR("control"), 0, c->control_fd}};
 		(void)channel_post(c->ch, &msg);
 	}
 }
@@ -187,11 +191,14 @@ static void attach(struct socket_group *g, const unsigned *alive, unsigned n)
 	const uint32_t multiplier = 2654435761u; /* Knuth's, so that neighbours spread */
 
 	if (g->family == AF_INET) {
-		code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_NET_OFF + 12));
+		code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+							  (uint32_t)(SKF_NET_OFF + 12));
 	} else { /* a /64 is one source */
-		code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_NET_OFF + 8));
+		code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+							  (uint32_t)(SKF_NET_OFF + 8));
 		code[at++] = (struct sock_filter)BPF_STMT(BPF_MISC | BPF_TAX, 0);
-		code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_NET_OFF + 12));
+		code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+							  (uint32_t)(SKF_NET_OFF + 12));
 		code[at++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_XOR | BPF_X, 0);
 	}
 	code[at++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, multiplier);
@@ -255,10 +262,10 @@ bool listeners_same(const struct config *a, const struct config *b)
 	const struct listener *la = config_listeners(a, &na), *lb = config_listeners(b, &nb);
 
 	for (size_t i = 0; i < na && i < nb; i++)
-		if (!str_eq(la[i].name, lb[i].name) || la[i].service != lb[i].service || la[i].tls != lb[i].tls ||
-		    !same_list(la[i].address, lb[i].address) || la[i].port != lb[i].port ||
-		    !str_eq(la[i].unix_path, lb[i].unix_path) || la[i].unix_mode != lb[i].unix_mode ||
-		    la[i].proxy_from.n != lb[i].proxy_from.n)
+		if (!str_eq(la[i].name, lb[i].name) || la[i].service != lb[i].service ||
+		    la[i].tls != lb[i].tls || !same_list(la[i].address, lb[i].address) ||
+		    la[i].port != lb[i].port || !str_eq(la[i].unix_path, lb[i].unix_path) ||
+		    la[i].unix_mode != lb[i].unix_mode || la[i].proxy_from.n != lb[i].proxy_from.n)
 			return false;
 	return na == nb;
 }

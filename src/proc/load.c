@@ -53,8 +53,8 @@ static bool check_pair(const struct config *c, struct str cert_path, struct str 
 	return same;
 }
 
-static bool add_certificate(const struct config *c, struct str cert_path, struct str key_path, struct buf *certs,
-			    struct buf *keys, struct buf *problems)
+static bool add_certificate(const struct config *c, struct str cert_path, struct str key_path,
+			    struct buf *certs, struct buf *keys, struct buf *problems)
 {
 	BUF_SCOPED cert = {0};
 	BUF_SCOPED key = {0};
@@ -70,14 +70,15 @@ static bool add_certificate(const struct config *c, struct str cert_path, struct
 	return good;
 }
 
-static bool add_certificates(const struct config *c, struct buf *certs, struct buf *keys, struct buf *problems)
+static bool add_certificates(const struct config *c, struct buf *certs, struct buf *keys,
+			     struct buf *problems)
 {
 	struct config_list cert = config_list(c, SETTING_TLS_CERTIFICATE_FILES);
 	struct config_list key = config_list(c, SETTING_TLS_KEY_FILES);
 
 	if (cert.n != key.n) {
-		buf_fmt(problems, "%s: error: tls.certificate_files names %zu files, tls.key_files %zu\n", config_file(c),
-			cert.n, key.n);
+		buf_fmt(problems, "%s: error: tls.certificate_files names %zu files, tls.key_files %zu\n",
+			config_file(c), cert.n, key.n);
 		return false;
 	}
 	for (size_t i = 0; i < cert.n; i++)
@@ -101,7 +102,8 @@ static bool write_all(const struct config *c, const int out[OUTPUTS], struct buf
 	good = good && put(out[OUT_CERTIFICATES], buf_str(&certs)) && put(out[OUT_KEYS], buf_str(&keys));
 	for (int i = 0; good && i <= OUT_MASTER; i++) {
 		BUF_SCOPED bytes = {0};
-		config_encode(c, i == OUT_MASTER ? CONFIG_ROLE_MASTER : role_config_bit((enum role_id)i), &bytes);
+		config_encode(c, i == OUT_MASTER ? CONFIG_ROLE_MASTER : role_config_bit((enum role_id)i),
+			      &bytes);
 		good = put(out[i], buf_str(&bytes));
 	}
 	return good;
@@ -172,7 +174,8 @@ bool load_config(const char *path, struct loaded *l, struct buf *problems, struc
 	if (!good)
 		err_sys(err, "memfd_create");
 	good = good && run_child(path, out, &status, err);
-	if (good && (!seal(out[OUT_PROBLEMS]) || !sealed_read(fd_take(&out[OUT_PROBLEMS]), OUTPUT_MAX, problems, err)))
+	if (good && (!seal(out[OUT_PROBLEMS]) ||
+		     !sealed_read(fd_take(&out[OUT_PROBLEMS]), OUTPUT_MAX, problems, err)))
 		good = false;
 	if (good && status != 0)
 		good = err_set(err, ERR_SYNTAX, "the configuration has errors");

@@ -49,8 +49,10 @@ static void say_no(struct handing *h)
 {
 	char text[300];
 	int n = snprintf(text, sizeof(text),
-			 h->imap ? "%s NO [UNAVAILABLE] Temporary failure, try again later\r\n* BYE Try again later\r\n"
-				 : "-ERR [SYS/TEMP] Temporary failure, try again later\r\n", h->tag);
+			 h->imap ? "%s NO [UNAVAILABLE] Temporary failure, try again later\r\n* BYE Try "
+				   "again later\r\n"
+				 : "-ERR [SYS/TEMP] Temporary failure, try again later\r\n",
+			 h->tag);
 
 	if (n > 0)
 		(void)!send(h->fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -74,7 +76,8 @@ static void on_taken(void *ctx, struct message *reply, const struct err *err)
 		finish(h, err);
 	} else if (reply->handover_taken.code) {
 		err_set(&refused, reply->handover_taken.code == 2 ? ERR_LIMIT : ERR_TEMP,
-			reply->handover_taken.code == 2 ? "too many sessions of this account" : "mailbox not available");
+			reply->handover_taken.code == 2 ? "too many sessions of this account"
+							: "mailbox not available");
 		finish(h, &refused);
 	} else {
 		finish(h, NULL);
@@ -129,10 +132,21 @@ static struct message record(struct conn *c, const struct handover_record *r, st
 	struct message m = {.type = MSG_handover};
 
 	m.handover = (struct msg_handover){
-		.socket = fd, .service = service, .ticket = r->ticket, .account = r->account, .session = f->id,
-		.tag = r->tag, .final_data = r->final_data, .peer = f->peer_text, .peer_port = f->peer_port,
-		.local = address_text(&f->local, local), .local_port = f->local_port, .tls_version = f->tls_version,
-		.tls_cipher = f->tls_cipher, .client_id = str_sub(r->client_id, 0, 512), .input = conn_input(c),
+		.socket = fd,
+		.service = service,
+		.ticket = r->ticket,
+		.account = r->account,
+		.session = f->id,
+		.tag = r->tag,
+		.final_data = r->final_data,
+		.peer = f->peer_text,
+		.peer_port = f->peer_port,
+		.local = address_text(&f->local, local),
+		.local_port = f->local_port,
+		.tls_version = f->tls_version,
+		.tls_cipher = f->tls_cipher,
+		.client_id = str_sub(r->client_id, 0, 512),
+		.input = conn_input(c),
 	};
 	return m;
 }
@@ -152,12 +166,13 @@ static void hand_over(void *ctx, struct conn *c, const struct handover_record *r
 	*h = (struct handing){.login = l, .done = done, .ctx = done_ctx, .fd = -1, .plain = !conn_tls(c),
 			      .imap = str_starts(service, STR("imap"))};
 	snprintf(h->tag, sizeof(h->tag), "%.*s", STR_ARG(r->tag));
-	bool good = conn_input(c).n <= INPUT_MAX || err_set(&h->err, ERR_LIMIT, "too much input before login");
+	bool good = conn_input(c).n <= INPUT_MAX ||
+		    err_set(&h->err, ERR_LIMIT, "too much input before login");
 	good = good && make_end(c, h, service, &fd);
 	if (good) {
 		struct message m = record(c, r, service, fd, local);
-		good = channel_call_async(role_channel(l->role, CHANNEL_HANDOVER, ROLE_MAILBOX, to), &m, HANDOVER_WAIT_MS,
-					  on_taken, h, &h->err);
+		good = channel_call_async(role_channel(l->role, CHANNEL_HANDOVER, ROLE_MAILBOX, to), &m,
+					  HANDOVER_WAIT_MS, on_taken, h, &h->err);
 		conn_consume(c, m.handover.input.n);
 	}
 	if (fd >= 0)
@@ -222,7 +237,8 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	n->listener = d;
 	n->per_source_max = (unsigned)config_int(c, SETTING_IMAP_MAX_CONNECTIONS_PER_SOURCE);
 	n->exempt = door_networks(login->role->arena, config_networks(c, SETTING_MYNETWORKS), NULL);
-	n->busy_text = imap ? "* BYE [UNAVAILABLE] Too many connections\r\n" : "-ERR [SYS/TEMP] Too many connections\r\n";
+	n->busy_text = imap ? "* BYE [UNAVAILABLE] Too many connections\r\n"
+			    : "-ERR [SYS/TEMP] Too many connections\r\n";
 }
 
 static void certificate_arrived(void *ctx)

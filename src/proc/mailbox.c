@@ -113,8 +113,9 @@ static const struct protocol *protocol_of(struct str service)
 
 static unsigned say_ended(struct conn *c, const struct session *s)
 {
-	buf_add(conn_out(c), s->protocol == &imap_protocol ? STR("* BYE The account was changed, log in again\r\n")
-							   : STR("-ERR [AUTH] The account was changed, log in again\r\n"));
+	buf_add(conn_out(c), s->protocol == &imap_protocol
+				     ? STR("* BYE The account was changed, log in again\r\n")
+				     : STR("-ERR [AUTH] The account was changed, log in again\r\n"));
 	return PARK_CLOSE;
 }
 
@@ -249,15 +250,20 @@ static struct session *session_new(struct handover *h, const struct protocol *p,
 static bool adopt(struct handover *h, struct session *s, struct err *err)
 {
 	struct conn_facts f = {
-		.id = h->m.session, .peer_text = h->m.peer, .peer_port = (uint16_t)h->m.peer_port,
-		.local_port = (uint16_t)h->m.local_port, .service = h->m.service, .tls_version = h->m.tls_version,
+		.id = h->m.session,
+		.peer_text = h->m.peer,
+		.peer_port = (uint16_t)h->m.peer_port,
+		.local_port = (uint16_t)h->m.local_port,
+		.service = h->m.service,
+		.tls_version = h->m.tls_version,
 		.tls_cipher = h->m.tls_cipher,
 	};
 
 	lock_take(&h->mailbox->lock);
 	h->mailbox->sessions_n++;
 	lock_drop(&h->mailbox->lock);
-	return net_adopt(h->mailbox->role->net, h->m.socket, &session_protocol, s, &f, h->m.input, h->m.account, err);
+	return net_adopt(h->mailbox->role->net, h->m.socket, &session_protocol, s, &f, h->m.input,
+			 h->m.account, err);
 }
 
 /* On a worker: opening an account may wait for the disk. */
@@ -273,12 +279,14 @@ static void take_over(void *ctx)
 
 	log_context(STR_NONE, STR_NONE, h->m.account);
 	if (!p || !ticket_take(m->tickets, h->m.ticket, h->m.account, h->arena, &t)) {
-		log_event(LOG_ERROR, "mailbox.handover.no_ticket", K_STR(account, h->m.account), K_STR(peer, h->m.peer));
+		log_event(LOG_ERROR, "mailbox.handover.no_ticket", K_STR(account, h->m.account),
+			  K_STR(peer, h->m.peer));
 		answer(h, TAKEN_NO);
 	} else if (sessions_of(m, t.account) >= config_int(c, SETTING_IMAP_MAX_CONNECTIONS_PER_ACCOUNT)) {
 		answer(h, TAKEN_TOO_MANY);
 	} else {
-		struct account_facts f = {t.account_id, t.account, t.language, t.quota_bytes, t.quota_messages};
+		struct account_facts f = {t.account_id, t.account, t.language, t.quota_bytes,
+					  t.quota_messages};
 		h->m.account = t.account;
 		if (!account_open(m->store, &f, &account, &err)) {
 			log_err(LOG_ERROR, "mailbox.account.failed", &err);
@@ -315,8 +323,9 @@ static void on_handover(struct mailbox_role *m, struct channel *ch, uint64_t id,
 
 	*h = (struct handover){m, ch, id, a, *in};
 	in->socket = -1;
-	struct str *texts[] = {&h->m.service, &h->m.ticket, &h->m.account, &h->m.tag, &h->m.final_data, &h->m.peer,
-			       &h->m.local, &h->m.tls_version, &h->m.tls_cipher, &h->m.client_id, &h->m.input};
+	struct str *texts[] = {&h->m.service,    &h->m.ticket,    &h->m.account, &h->m.tag,
+			       &h->m.final_data, &h->m.peer,      &h->m.local,   &h->m.tls_version,
+			       &h->m.tls_cipher, &h->m.client_id, &h->m.input};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		*texts[i] = arena_str(a, *texts[i]);
 	net_run(m->role->net, take_over, h);
@@ -401,7 +410,8 @@ static void on_quota(struct mailbox_role *m, struct channel *ch, uint64_t id, co
 	struct question *q = question_new(m, ch, id);
 
 	q->facts = (struct account_facts){in->account_id, arena_str(q->arena, in->account),
-					  arena_str(q->arena, in->language), in->quota_bytes, in->quota_messages};
+					  arena_str(q->arena, in->language), in->quota_bytes,
+					  in->quota_messages};
 	net_run(m->role->net, answer_quota, q);
 }
 
@@ -453,7 +463,8 @@ static void role_mailbox_on_master(struct role *r, struct message *m)
 {
 	struct mailbox_role *mb = r->state;
 
-	if (m->type != MSG_role_suspect || m->role_suspect.crashes < SUSPECT_CRASHES || m->role_suspect.account.n == 0)
+	if (m->type != MSG_role_suspect || m->role_suspect.crashes < SUSPECT_CRASHES ||
+	    m->role_suspect.account.n == 0)
 		return;
 	int64_t *until = mem_new(int64_t);
 	*until = clock_mono_ms() + SUSPECT_MS;
@@ -491,12 +502,14 @@ static bool replay(struct mailbox_role *m, int dir, const char *name, struct jou
 
 	if (!journal_reader_open(dir, name, &reader, err))
 		return false;
-	bool good = journal_reader_each(reader, journal_watermark(j), journal_committed(j), replay_one, m, err);
+	bool good = journal_reader_each(reader, journal_watermark(j), journal_committed(j), replay_one, m,
+					err);
 	journal_reader_close(reader);
 	return good;
 }
 
-static struct journal_options journal_opts(struct mailbox_role *m, const struct config *c, int dir, const char *name)
+static struct journal_options journal_opts(struct mailbox_role *m, const struct config *c, int dir,
+					   const char *name)
 {
 	(void)m;
 	return (struct journal_options){
@@ -576,7 +589,8 @@ static bool role_mailbox_prepare(struct role *r, struct sandbox *s, struct err *
 
 	if (!preload(PRELOAD_CHARSETS | PRELOAD_SQLITE, err) ||
 	    !role_open_dir(r, s, config_path(c, SETTING_MAIL_DIR), SANDBOX_WRITE, &m->mail_fd, err) ||
-	    !role_open_dir(r, s, role_journal_path(r, ROLE_MAILBOX, r->index), SANDBOX_WRITE, &m->journal_fd, err))
+	    !role_open_dir(r, s, role_journal_path(r, ROLE_MAILBOX, r->index), SANDBOX_WRITE,
+			   &m->journal_fd, err))
 		return false;
 	struct journal_options o = journal_opts(m, c, m->journal_fd, r->name);
 	return journal_open(&o, NULL, NULL, &m->journal, err) && open_store(m, c, err) &&

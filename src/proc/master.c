@@ -31,7 +31,7 @@ enum { EXIT_CONFIG = 78, EXIT_SOFTWARE = 70 };
 
 #define EACH_CHILD(m, c) for (struct child *c = (m)->child; c < (m)->child + (m)->child_n; c++)
 
-/* ---- starting children -------------------------------------------------------------------------- */
+/* ---- starting children ---------------------------------------------------------------- */
 
 static void backoff(struct child *c)
 {
@@ -88,7 +88,7 @@ static void start_due(struct master *m)
 	}
 }
 
-/* ---- readiness ------------------------------------------------------------------------------------ */
+/* ---- readiness ------------------------------------------------------------------------ */
 
 static void all_recovered(struct master *m)
 {
@@ -152,15 +152,15 @@ static void check_ready(struct master *m)
 		m->options->ready(m->options->ctx, m->now.config);
 }
 
-/* ---- what children say ---------------------------------------------------------------------------- */
+/* ---- what children say ---------------------------------------------------------------- */
 
 static void on_ready(struct master *m, struct child *c, const struct msg_role_ready *r)
 {
 	c->state = CHILD_READY;
 	c->last_pong_ms = clock_mono_ms();
 	snprintf(c->sandbox, sizeof(c->sandbox), "%.*s", STR_ARG(r->sandbox));
-	log_event(LOG_INFO, "role.ready", K_CSTR(role, c->name), K_INT(pid, c->pid), K_CSTR(state, c->sandbox),
-		  K_INT(ms, clock_mono_ms() - c->started_ms));
+	log_event(LOG_INFO, "role.ready", K_CSTR(role, c->name), K_INT(pid, c->pid),
+		  K_CSTR(state, c->sandbox), K_INT(ms, clock_mono_ms() - c->started_ms));
 	if (c->role == ROLE_SMTP || c->role == ROLE_LOGIN)
 		listeners_filter(m, c->role);
 	if (c->cold) {
@@ -207,13 +207,14 @@ static void on_child(void *ctx, struct channel *ch, uint64_t id, struct message 
 		on_failed(c->master, c, &msg->role_failed);
 	else if (msg->type == MSG_role_pong)
 		on_pong(c, &msg->role_pong);
-	else if (msg->type == MSG_role_taken && c->role == ROLE_KEYS && msg->role_taken.generation == c->master->generation)
+	else if (msg->type == MSG_role_taken && c->role == ROLE_KEYS &&
+		 msg->role_taken.generation == c->master->generation)
 		tell_certificates(c->master);
 	else if (msg->type == MSG_role_drained)
 		c->ended = true;
 }
 
-/* ---- deaths --------------------------------------------------------------------------------------- */
+/* ---- deaths --------------------------------------------------------------------------- */
 
 static struct suspect *suspect_slot(struct master *m, const struct crash_note *n)
 {
@@ -270,8 +271,8 @@ static void report_death(struct master *m, struct child *c, int status)
 	if (!noted)
 		return;
 	log_event(LOG_ERROR, "role.crashed", K_CSTR(role, c->name), K_INT(signal, note.signal),
-		  K_INT(code, note.code), K_INT(value, note.syscall), K_CSTR(sid, note.sid), K_CSTR(qid, note.qid),
-		  K_CSTR(account, note.account));
+		  K_INT(code, note.code), K_INT(value, note.syscall), K_CSTR(sid, note.sid),
+		  K_CSTR(qid, note.qid), K_CSTR(account, note.account));
 	log_frames(&note);
 	add_suspect(m, &note);
 }
@@ -295,7 +296,8 @@ static void on_death(struct master *m, struct child *c, int status)
 	/* Never came up, and never said why: the program itself cannot run here. */
 	if (!m->was_ready && !was_ready && c->backoff > 5) {
 		snprintf(m->fatal, sizeof(m->fatal), "%s does not start (%s %d)", c->name,
-			 WIFSIGNALED(status) ? "signal" : "exit", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			 WIFSIGNALED(status) ? "signal" : "exit",
+			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		master_stop(m, EXIT_SOFTWARE);
 	}
 }
@@ -311,7 +313,7 @@ static void reap(struct master *m)
 				on_death(m, c, status);
 }
 
-/* ---- health ---------------------------------------------------------------------------------------- */
+/* ---- health --------------------------------------------------------------------------- */
 
 void master_ping(struct master *m)
 {
@@ -354,7 +356,7 @@ static void run_timers(struct master *m)
 	control_answer_due(m);
 }
 
-/* ---- reload, logs, stop ------------------------------------------------------------------------------- */
+/* ---- reload, logs, stop --------------------------------------------------------------- */
 
 void master_reopen_logs(struct master *m)
 {
@@ -371,8 +373,8 @@ static bool acceptable(struct master *m, const struct config *next, struct buf *
 	enum setting first;
 
 	if (!config_reloadable(m->now.config, next, &first)) {
-		buf_fmt(problems, "%s: error: %s cannot change while the server runs: restart it\n", config_file(next),
-			setting_info(first)->name);
+		buf_fmt(problems, "%s: error: %s cannot change while the server runs: restart it\n",
+			config_file(next), setting_info(first)->name);
 		return false;
 	}
 	if (!listeners_same(m->now.config, next)) {
@@ -463,7 +465,7 @@ static bool stop_step(struct master *m)
 	return true;
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------ */
+/* ---- the loop ------------------------------------------------------------------------- */
 
 static void on_signal(struct master *m)
 {
@@ -511,7 +513,8 @@ static void poll_once(struct master *m)
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		p[n++] = (struct pollfd){.fd = m->client[i].fd, .events = POLLIN};
 	for (size_t i = 0; i < m->child_n; i++)
-		p[n++] = (struct pollfd){.fd = channel_fd(m->child[i].ch), .events = channel_events(m->child[i].ch)};
+		p[n++] = (struct pollfd){.fd = channel_fd(m->child[i].ch),
+					 .events = channel_events(m->child[i].ch)};
 	if (poll(p, n, next_timeout(m)) <= 0)
 		return;
 	for (size_t i = 0; i < m->child_n; i++) /* before signals: last words first */
@@ -537,7 +540,7 @@ static void loop(struct master *m)
 	}
 }
 
-/* ---- birth and end of the server -------------------------------------------------------------------------- */
+/* ---- birth and end of the server ------------------------------------------------------ */
 
 static bool make_children(struct master *m, struct err *err)
 {
@@ -559,7 +562,8 @@ static bool make_children(struct master *m, struct err *err)
 				return false;
 			channel_handle(c->ch, on_child, c);
 			c->crash_fd = crash_page_new();
-			if (c->crash_fd < 0 || socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+			if (c->crash_fd < 0 ||
+			    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 				return err_sys(err, "socketpair");
 			c->log_read = fds[0];
 			c->log_write = fds[1];
@@ -628,7 +632,8 @@ static bool check_boot(struct master *m, struct err *err)
 	if (!boot_is_cold(m->now.config, &m->cold, err))
 		return false;
 	if (m->cold)
-		log_event(LOG_WARN, "master.cold_start", K_CSTR(why, "the last end was not clean and the system was restarted"));
+		log_event(LOG_WARN, "master.cold_start",
+			  K_CSTR(why, "the last end was not clean and the system was restarted"));
 	EACH_CHILD(m, c)
 		c->cold = m->cold && (c->role == ROLE_MAILBOX || c->role == ROLE_QUEUE);
 	return m->cold || boot_mark(m->now.config, false, err);
@@ -648,8 +653,9 @@ static bool set_up(struct master *m, struct err *err)
 	m->binary_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (m->binary_fd < 0)
 		return err_sys(err, "open own program");
-	return dirs_make(m, err) && take_lock(m, err) && check_boot(m, err) && mac_key_get(m->now.config, m->mac_key, err) &&
-	       take_signals(m, err) && listeners_open(m, err) && control_open(m, err);
+	return dirs_make(m, err) && take_lock(m, err) && check_boot(m, err) &&
+	       mac_key_get(m->now.config, m->mac_key, err) && take_signals(m, err) &&
+	       listeners_open(m, err) && control_open(m, err);
 }
 
 /* Lines that the log role has not taken: somebody has to see them. */
@@ -724,7 +730,7 @@ int proc_serve(const struct serve_options *o)
 	return m->exit_code;
 }
 
-/* ---- ready.json -------------------------------------------------------------------------------------------- */
+/* ---- ready.json ----------------------------------------------------------------------- */
 
 void proc_write_ready(const struct config *c, struct json_writer *w)
 {

@@ -155,7 +155,10 @@ static void write_status(const struct master *m, struct buf *out)
 	json_write_object_begin(&w);
 	json_write_member_bool(&w, "ok", true);
 	json_write_member_int(&w, "pid", getpid());
-	json_write_member_cstr(&w, "state", m->stop_deadline_ms ? "stopping" : m->ready ? "ready" : "starting");
+	json_write_member_cstr(&w, "state",
+			       m->stop_deadline_ms ? "stopping"
+			       : m->ready          ? "ready"
+						   : "starting");
 	json_write_member_int(&w, "uptime_s", (clock_mono_ms() - m->start_ms) / 1000);
 	json_write_member_int(&w, "ready_after_ms", m->ready_after_ms);
 	json_write_member_cstr(&w, "config", config_file(m->now.config));
@@ -183,7 +186,8 @@ static bool pongs_are_in(const struct master *m)
 void control_answer_due(struct master *m)
 {
 	for (struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++) {
-		if (c->fd < 0 || c->answer_at_ms == 0 || (clock_mono_ms() < c->answer_at_ms && !pongs_are_in(m)))
+		if (c->fd < 0 || c->answer_at_ms == 0 ||
+		    (clock_mono_ms() < c->answer_at_ms && !pongs_are_in(m)))
 			continue;
 		BUF_SCOPED out = {0};
 		write_status(m, &out);
@@ -274,7 +278,8 @@ bool proc_ask_master(const char *run_dir, char request, struct buf *reply, struc
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			return err_set(err, ERR_NOT_FOUND, "no server runs (%s)", a.sun_path);
 		if (errno == EACCES)
-			return err_set(err, ERR_DENIED, "only root and the server's user may ask (%s)", a.sun_path);
+			return err_set(err, ERR_DENIED, "only root and the server's user may ask (%s)",
+				       a.sun_path);
 		return err_sys(err, "connect %s", a.sun_path);
 	}
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));

@@ -26,8 +26,10 @@ bool memory_use(int smaps_fd, struct memory_use *out)
 		return false;
 	for (struct str rest = {text, (size_t)n}; rest.p;) {
 		struct str line = str_cut(&rest, '\n');
-		(void)(number(line, STR("Pss:"), &use.pss_kib) || number(line, STR("Rss:"), &use.rss_kib) ||
-		       number(line, STR("Private_Clean:"), &clean) || number(line, STR("Private_Dirty:"), &dirty));
+		(void)(number(line, STR("Pss:"), &use.pss_kib) ||
+		       number(line, STR("Rss:"), &use.rss_kib) ||
+		       number(line, STR("Private_Clean:"), &clean) ||
+		       number(line, STR("Private_Dirty:"), &dirty));
 	}
 	use.private_kib = clean + dirty;
 	*out = use;

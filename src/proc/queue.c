@@ -35,9 +35,11 @@ struct queue_role {
 
 /* ---- what auth knows ------------------------------------------------------------------------------ */
 
-static bool ask(struct queue_role *q, const struct message *m, struct arena *a, struct message *r, struct err *err)
+static bool ask(struct queue_role *q, const struct message *m, struct arena *a, struct message *r,
+		struct err *err)
 {
-	return channel_call(role_channel(q->role, CHANNEL_LOOKUP, ROLE_AUTH, 0), m, LOOKUP_WAIT_MS, a, r, err);
+	return channel_call(role_channel(q->role, CHANNEL_LOOKUP, ROLE_AUTH, 0), m, LOOKUP_WAIT_MS, a, r,
+			    err);
 }
 
 static enum destination_kind kind_of(char letter)
@@ -85,11 +87,12 @@ static bool resolve(void *ctx, struct str address, struct arena *a, struct desti
 		*out_n = 1;
 		return true;
 	}
-	return read_list(r.resolve_result.list, a, out, out_n) || err_set(err, ERR_CORRUPT, "bad list of recipients");
+	return read_list(r.resolve_result.list, a, out, out_n) ||
+	       err_set(err, ERR_CORRUPT, "bad list of recipients");
 }
 
-static bool account(void *ctx, struct str address, struct arena *a, struct account_facts *out, bool *out_found,
-		    struct err *err)
+static bool account(void *ctx, struct str address, struct arena *a, struct account_facts *out,
+		    bool *out_found, struct err *err)
 {
 	struct message m = {.type = MSG_account_facts, .account_facts.account = address}, r;
 
@@ -104,7 +107,8 @@ static bool account(void *ctx, struct str address, struct arena *a, struct accou
 		return err_set(err, ERR_TEMP, "account could not be looked up");
 	*out_found = f->code == 1 && f->enabled;
 	if (*out_found)
-		*out = (struct account_facts){f->account_id, f->account, f->language, f->quota_bytes, f->quota_messages};
+		*out = (struct account_facts){f->account_id, f->account, f->language, f->quota_bytes,
+					      f->quota_messages};
 	return true;
 }
 
@@ -236,7 +240,8 @@ static void queue_on_master(struct role *r, struct message *m)
 {
 	(void)r;
 	if (m->type == MSG_role_suspect && m->role_suspect.qid.n)
-		log_event(LOG_WARN, "queue.suspect", K_STR(qid, m->role_suspect.qid), K_INT(count, m->role_suspect.crashes));
+		log_event(LOG_WARN, "queue.suspect", K_STR(qid, m->role_suspect.qid),
+			  K_INT(count, m->role_suspect.crashes));
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */

@@ -39,8 +39,16 @@ struct making {
 
 static bool ours(const char *name)
 {
-	static const char *const names[] = {".", "..", "data", "tls", "log", "run", "accounts.json", "pabal.conf",
-					    "pabal.conf.tmp", "ready.json"};
+	static const char *const names[] = {".",
+					    "..",
+					    "data",
+					    "tls",
+					    "log",
+					    "run",
+					    "accounts.json",
+					    "pabal.conf",
+					    "pabal.conf.tmp",
+					    "ready.json"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(name, names[i]) == 0)
@@ -100,7 +108,8 @@ static bool make_certificate(struct making *m, struct str hostname, struct err *
 {
 	BUF_SCOPED key = {0};
 	BUF_SCOPED cert = {0};
-	struct str names[] = {hostname, m->q->domain, STR("localhost"), m->host, STR("127.0.0.1"), STR("::1")};
+	struct str names[] = {hostname, m->q->domain,     STR("localhost"),
+			      m->host,  STR("127.0.0.1"), STR("::1")};
 
 	tls_init();
 	if (mkdirat(m->dir_fd, "tls", 0700) < 0 && errno != EEXIST)
@@ -138,7 +147,8 @@ static bool reachable(const char *dir)
 /* Separate users need root, that they exist, and that they can come here. */
 static bool can_separate(const char *dir)
 {
-	static const char *const users[] = {"vmail", "pabal-smtp", "pabal-login", "pabal-auth", "pabal-keys", "pabal-log"};
+	static const char *const users[] = {"vmail",      "pabal-smtp", "pabal-login",
+					    "pabal-auth", "pabal-keys", "pabal-log"};
 
 	if (geteuid() != 0 || !reachable(dir))
 		return false;
@@ -166,7 +176,8 @@ static void add_users(struct making *m, struct buf *b)
 
 	if (can_separate(m->dir))
 		return;
-	buf_add(b, STR("\n# Every process runs as the user who starts the server. With the users that `make install`\n"
+	buf_add(b, STR("\n# Every process runs as the user who starts the server. With the users that "
+		       "`make install`\n"
 		       "# creates, and started as root, leave these lines out: each then has its own.\n"
 		       "process {\n"));
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
@@ -181,11 +192,15 @@ static void write_config(struct making *m, struct str hostname, struct buf *b)
 		   "# After a change: pabal reload --config %s/pabal.conf\n\n", m->dir);
 	buf_fmt(b, "# Name of this host, as in greetings and Received fields, and its domain.\n"
 		   "hostname = \"%.*s\"\nmydomain = \"%.*s\"\n\n", STR_ARG(hostname), STR_ARG(m->q->domain));
-	buf_fmt(b, "# Where to listen. Ports are the standard ones plus port_base: SMTP on %u, IMAP on %u ...\n"
-		   "inet_interfaces = \"%.*s\"\nport_base = %u\n\n", m->port_base + 25, m->port_base + 143,
-		STR_ARG(m->host), m->port_base);
+	buf_fmt(b,
+		"# Where to listen. Ports are the standard ones plus port_base: SMTP on %u, IMAP on %u "
+		"...\n"
+		"inet_interfaces = \"%.*s\"\nport_base = %u\n\n",
+		m->port_base + 25, m->port_base + 143, STR_ARG(m->host), m->port_base);
 	buf_add(b, STR("# Language of accounts that have none: ko or en.\nlanguage = ko\n\n"));
-	buf_fmt(b, "# Mail, journals, the directory database; sockets.\ndata_dir = data\nrun_dir = \"%.*s\"\n\n",
+	buf_fmt(b,
+		"# Mail, journals, the directory database; sockets.\ndata_dir = data\nrun_dir = "
+		"\"%.*s\"\n\n",
 		STR_ARG(run_dir(m)));
 	buf_add(b, STR("# A certificate signed by itself: replace the files by real ones, then reload.\n"
 		       "tls {\n\tcertificate_files = \"tls/cert.pem\"\n\tkey_files = \"tls/key.pem\"\n}\n\n"
@@ -232,8 +247,8 @@ static bool hashes(struct str password, struct buf out[3], struct err *err)
 	       password_hash(STR("SCRAM-SHA-1"), password, &out[2], err);
 }
 
-static bool make_account(struct making *m, struct directory *d, struct str address, struct str password, bool admin,
-			 struct err *err)
+static bool make_account(struct making *m, struct directory *d, struct str address, struct str password,
+			 bool admin, struct err *err)
 {
 	struct buf h[3] = {{0}};
 	struct account v;
@@ -289,7 +304,8 @@ static bool fill_directory(struct making *m, const struct config *c, const struc
 	const char *path = config_path(c, SETTING_DIRECTORY_DIR);
 	DIRECTORY_SCOPED d = NULL;
 
-	if ((mkdirat(m->dir_fd, "data", 0755) < 0 && errno != EEXIST) || (mkdir(path, 0700) < 0 && errno != EEXIST))
+	if ((mkdirat(m->dir_fd, "data", 0755) < 0 && errno != EEXIST) ||
+	    (mkdir(path, 0700) < 0 && errno != EEXIST))
 		return err_sys(err, "mkdir %s", path);
 	if (!directory_open(c, &d, err) || !unless_exists(domain_add(d, m->q->domain, STR_NONE, err), err))
 		return false;
@@ -312,7 +328,8 @@ static bool give_directory(struct making *m, const struct config *c, struct err 
 	bool good = true;
 
 	while (good && d && (e = readdir(d)))
-		if (strcmp(e->d_name, "..") != 0 && fchownat(dirfd(d), e->d_name, auth->pw_uid, auth->pw_gid, 0) < 0)
+		if (strcmp(e->d_name, "..") != 0 &&
+		    fchownat(dirfd(d), e->d_name, auth->pw_uid, auth->pw_gid, 0) < 0)
 			good = err_sys(err, "chown %s/%s", path, e->d_name);
 	if (d)
 		closedir(d);
@@ -367,8 +384,10 @@ static bool load_accounts(struct making *m, struct quickstart_made *made, struct
 	struct quickstart_account *v = arena_array(m->a, n + 1, sizeof(*v));
 	for (size_t i = 0; i < n; i++) {
 		const struct json_value *one = json_value_item(list, i);
-		v[i].address = arena_str(m->a, json_value_str_or(json_value_member(one, "address"), STR_NONE));
-		v[i].password = arena_str(m->a, json_value_str_or(json_value_member(one, "password"), STR_NONE));
+		v[i].address =
+			arena_str(m->a, json_value_str_or(json_value_member(one, "address"), STR_NONE));
+		v[i].password =
+			arena_str(m->a, json_value_str_or(json_value_member(one, "password"), STR_NONE));
 	}
 	made->accounts = v;
 	made->accounts_n = n;
@@ -412,7 +431,8 @@ static bool make_fresh(struct making *m, struct quickstart_made *out, struct err
 	       file_replace_whole(m->dir_fd, "pabal.conf", buf_str(&text), 0644, err);
 }
 
-bool quickstart_make(const struct quickstart *q, struct arena *a, struct quickstart_made *out, struct err *err)
+bool quickstart_make(const struct quickstart *q, struct arena *a, struct quickstart_made *out,
+		     struct err *err)
 {
 	struct making m = {.q = q, .a = a, .dir_fd = -1};
 	struct stat st;

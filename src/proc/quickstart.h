@@ -35,4 +35,5 @@ bool quickstart_make(const struct quickstart *q, struct arena *a, struct quickst
 		     struct err *err) MUST_CHECK;
 struct config;
 /* DIR/ready.json, for programs: pid, host, ports, accounts. */
-bool quickstart_write_ready(const struct quickstart_made *m, const struct config *c, struct err *err) MUST_CHECK;
+bool quickstart_write_ready(const struct quickstart_made *m, const struct config *c,
+			    struct err *err) MUST_CHECK;

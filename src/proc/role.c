@@ -58,8 +58,8 @@ void role_post(struct role *r, const struct message *m)
 	(void)channel_post(r->master, m); /* false: the master is gone, and soon we are */
 }
 
-bool role_open_dir(struct role *r, struct sandbox *s, const char *path, enum sandbox_access access, int *out_fd,
-		   struct err *err)
+bool role_open_dir(struct role *r, struct sandbox *s, const char *path, enum sandbox_access access,
+		   int *out_fd, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -74,7 +74,8 @@ bool role_open_dir(struct role *r, struct sandbox *s, const char *path, enum san
 const char *role_journal_path(struct role *r, enum role_id of, unsigned index)
 {
 	CONFIG_SCOPED c = role_config(r);
-	struct str path = arena_fmt(r->arena, "%s/%s-%u", config_path(c, SETTING_JOURNAL_DIR), role_name(of), index);
+	struct str path = arena_fmt(r->arena, "%s/%s-%u", config_path(c, SETTING_JOURNAL_DIR),
+				    role_name(of), index);
 
 	return arena_cstr(r->arena, path);
 }
@@ -118,7 +119,8 @@ static void take_channel(struct role *r, struct msg_role_channel *m)
 			m->channel = -1;
 			return;
 		}
-	log_event(LOG_ERROR, "role.channel.unknown", K_CSTR(channel, channel_kind_name((enum channel_kind)m->kind)));
+	log_event(LOG_ERROR, "role.channel.unknown",
+		  K_CSTR(channel, channel_kind_name((enum channel_kind)m->kind)));
 }
 
 static void take_listener(struct role *r, struct msg_role_listener *m)

@@ -23,8 +23,9 @@ struct role_form {
 	/* The role's own state, before the first message. */
 	void *(*create)(struct role *r);
 	bool (*prepare)(struct role *r, struct sandbox *s, struct err *err);
-	bool (*start)(struct role *r, struct err *err); /* channels and net are started by the caller, after it */
-	/* Those that are the role's own: keys, certificates, listeners ... Descriptors not taken are closed. */
+	bool (*start)(struct role *r,
+		      struct err *err); /* channels and net are started by the caller, after it */
+	/* Those that are the role's own: keys, certificates ... Descriptors not taken are closed. */
 	void (*on_master)(struct role *r, struct message *m);
 	/* Requests and posts of the other roles; NULL: none. */
 	channel_handler *on_message; /* ctx: struct peer * */
@@ -90,8 +91,8 @@ struct channel *role_channel(struct role *r, enum channel_kind kind, enum role_i
 unsigned role_count(struct role *r, enum role_id other);
 void role_post(struct role *r, const struct message *m); /* to the master */
 /* An own directory, opened for the role's life and allowed in the sandbox. */
-bool role_open_dir(struct role *r, struct sandbox *s, const char *path, enum sandbox_access access, int *out_fd,
-		   struct err *err) MUST_CHECK;
+bool role_open_dir(struct role *r, struct sandbox *s, const char *path, enum sandbox_access access,
+		   int *out_fd, struct err *err) MUST_CHECK;
 /* "<journal_dir>/<role>-<index>" */
 const char *role_journal_path(struct role *r, enum role_id of, unsigned index);
 /* The mailbox process that serves the account, by habit (DESIGN 1). */

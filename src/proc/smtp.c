@@ -112,7 +112,8 @@ static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, st
 		return v;
 	if (!ask(s, &q, a, &r))
 		return RCPT_TEMP;
-	v = r.rcpt_lookup_result.code <= RCPT_FORWARD ? (enum rcpt_verdict)r.rcpt_lookup_result.code : RCPT_TEMP;
+	v = r.rcpt_lookup_result.code <= RCPT_FORWARD ? (enum rcpt_verdict)r.rcpt_lookup_result.code
+						      : RCPT_TEMP;
 	*out_canonical = r.rcpt_lookup_result.canonical;
 	if (v != RCPT_TEMP)
 		into_cache(s, address, v, *out_canonical);
@@ -179,7 +180,8 @@ static void on_durable(void *ctx, uint64_t seq, const struct err *err)
 }
 
 static bool accept_message(void *ctx, const struct envelope *e, struct str content, void *side,
-			   void (*done)(void *done_ctx, const struct err *err), void *done_ctx, struct err *err)
+			   void (*done)(void *done_ctx, const struct err *err), void *done_ctx,
+			   struct err *err)
 {
 	struct smtp_role *s = ctx;
 	struct accepting *w = mem_new(struct accepting);
@@ -191,7 +193,8 @@ static bool accept_message(void *ctx, const struct envelope *e, struct str conte
 	struct iovec parts[] = {{w->head.p, w->head.n}, {(void *)(uintptr_t)content.p, content.n}};
 	if (w->side) {
 		good = journal_side_finish(s->journal, fd_take(&w->side->fd), err) &&
-		       journal_append_side(s->journal, JOURNAL_MESSAGE, parts, 2, w->side->name, on_durable, w, &seq, err);
+		       journal_append_side(s->journal, JOURNAL_MESSAGE, parts, 2, w->side->name,
+					   on_durable, w, &seq, err);
 		if (!good)
 			journal_side_discard(s->journal, w->side->name);
 	} else {
@@ -332,7 +335,8 @@ static bool open_journal(struct smtp_role *s, struct sandbox *box, struct err *e
 	struct role *r = s->role;
 	CONFIG_SCOPED c = role_config(r);
 
-	if (!role_open_dir(r, box, role_journal_path(r, ROLE_SMTP, r->index), SANDBOX_WRITE, &s->journal_fd, err))
+	if (!role_open_dir(r, box, role_journal_path(r, ROLE_SMTP, r->index), SANDBOX_WRITE,
+			   &s->journal_fd, err))
 		return false;
 	struct journal_options o = {
 		.dirfd = s->journal_fd,
@@ -381,8 +385,8 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 
 	p->kind = kind_of(l->service);
 	p->tls = mode_of(l->tls);
-	p->plaintext_auth_from =
-		door_networks(a, &l->plaintext_auth_from, config_networks(c, SETTING_AUTH_PLAINTEXT_NETWORKS));
+	p->plaintext_auth_from = door_networks(a, &l->plaintext_auth_from,
+					       config_networks(c, SETTING_AUTH_PLAINTEXT_NETWORKS));
 	p->xclient_from = door_networks(a, &l->xclient_from, NULL);
 	n->protocol = &smtp_protocol;
 	n->owner = &s->server;
@@ -407,8 +411,14 @@ static bool smtp_start(struct role *r, struct err *err)
 	struct smtp_role *s = r->state;
 
 	s->server = (struct smtp_server){
-		.services = {.ctx = s, .rcpt = rcpt, .sender = sender, .accept = accept_message, .side_begin = side_begin,
-			     .side_write = side_write, .side_discard = side_discard, .pressure = pressure},
+		.services = {.ctx = s,
+			     .rcpt = rcpt,
+			     .sender = sender,
+			     .accept = accept_message,
+			     .side_begin = side_begin,
+			     .side_write = side_write,
+			     .side_discard = side_discard,
+			     .pressure = pressure},
 		.limits = smtp_limits_new(),
 		.config = config_now,
 		.tls = tls_now,

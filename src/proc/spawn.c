@@ -15,7 +15,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-extern char **environ;
 
 /* ---- users ---------------------------------------------------------------------------------- */
 
@@ -51,7 +50,8 @@ bool identity_of(const struct config *c, enum role_id role, struct identity *out
 	struct passwd *pw = name ? getpwnam(name) : NULL;
 	if (!pw)
 		return err_set(err, ERR_NOT_FOUND,
-			       "user \"%.*s\" (%s) does not exist: `make install` creates it, or leave the setting empty",
+			       "user \"%.*s\" (%s) does not exist: `make install` creates it, or leave "
+			       "the setting empty",
 			       STR_ARG(user), setting_info(role_user_setting(role))->name);
 	out->uid = pw->pw_uid;
 	out->gid = pw->pw_gid;
@@ -108,11 +108,12 @@ static bool make_journal(struct master *m, struct child *c, struct err *err)
 	char path[4096];
 	struct identity queue;
 
-	snprintf(path, sizeof(path), "%s/%s-%u", config_path(m->now.config, SETTING_JOURNAL_DIR), role_name(c->role),
-		 c->index);
+	snprintf(path, sizeof(path), "%s/%s-%u", config_path(m->now.config, SETTING_JOURNAL_DIR),
+		 role_name(c->role), c->index);
 	if (c->role != ROLE_SMTP)
 		return make_for(m, c->role, path, 0700, err);
-	return identity_of(m->now.config, ROLE_QUEUE, &queue, err) && make_dir(path, c->who.uid, queue.gid, 02750, err);
+	return identity_of(m->now.config, ROLE_QUEUE, &queue, err) &&
+	       make_dir(path, c->who.uid, queue.gid, 02750, err);
 }
 
 static bool make_log_dir(struct master *m, struct err *err)
@@ -142,7 +143,8 @@ bool dirs_make(struct master *m, struct err *err)
 	    !make_dir(path, geteuid(), getegid(), 0750, err) ||
 	    !make_for(m, ROLE_MAILBOX, config_path(c, SETTING_MAIL_DIR), 0700, err) ||
 	    !make_for(m, ROLE_QUEUE, config_path(c, SETTING_SPOOL_DIR), 0700, err) ||
-	    !make_for(m, ROLE_AUTH, config_path(c, SETTING_DIRECTORY_DIR), 0700, err) || !make_log_dir(m, err))
+	    !make_for(m, ROLE_AUTH, config_path(c, SETTING_DIRECTORY_DIR), 0700, err) ||
+	    !make_log_dir(m, err))
 		return false;
 	for (struct child *k = m->child; k < m->child + m->child_n; k++)
 		if ((k->role == ROLE_SMTP || k->role == ROLE_MAILBOX || k->role == ROLE_QUEUE) &&

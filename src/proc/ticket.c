@@ -72,8 +72,8 @@ bool ticket_add(struct ticket_table *t, const struct msg_ticket *m)
 	*o = (struct open_ticket){
 		.until_us = now + TICKET_LIFE_US,
 		.arena = a,
-		.facts = {m->account_id, m->session, m->quota_bytes, m->quota_messages, arena_str(a, m->account),
-			  arena_str(a, m->language)},
+		.facts = {m->account_id, m->session, m->quota_bytes, m->quota_messages,
+			  arena_str(a, m->account), arena_str(a, m->language)},
 	};
 	LOCK_SCOPED(&t->lock);
 	if (map_count(t->tickets) >= TICKETS_MAX)

@@ -17,7 +17,8 @@ static bool runs(const struct child *c)
 static void post(struct child *c, const struct message *m)
 {
 	if (!channel_post(c->ch, m) && channel_alive(c->ch))
-		log_event(LOG_ERROR, "master.post.failed", K_CSTR(role, c->name), K_CSTR(command, message_name(m->type)));
+		log_event(LOG_ERROR, "master.post.failed", K_CSTR(role, c->name),
+			  K_CSTR(command, message_name(m->type)));
 }
 
 static bool is_door(enum role_id role)
@@ -27,14 +28,16 @@ static bool is_door(enum role_id role)
 
 static void tell_snapshot(struct master *m, struct child *c)
 {
-	struct message msg = {.type = MSG_role_config,
-			      .role_config = {.snapshot = m->now.snapshot[c->role], .generation = m->generation}};
+	struct message msg = {
+		.type = MSG_role_config,
+		.role_config = {.snapshot = m->now.snapshot[c->role], .generation = m->generation}};
 	post(c, &msg);
 }
 
 static void tell_keys(struct master *m, struct child *c)
 {
-	struct message msg = {.type = MSG_role_keys, .role_keys = {.pem = m->now.keys, .generation = m->generation}};
+	struct message msg = {.type = MSG_role_keys,
+			      .role_keys = {.pem = m->now.keys, .generation = m->generation}};
 	post(c, &msg);
 }
 
@@ -47,7 +50,8 @@ static void tell_chain(struct master *m, struct child *c)
 
 static void tell_log_source(struct child *log, const char *name, int fd)
 {
-	struct message msg = {.type = MSG_role_log_source, .role_log_source = {.role = str_of(name), .socket = fd}};
+	struct message msg = {.type = MSG_role_log_source,
+			      .role_log_source = {.role = str_of(name), .socket = fd}};
 	post(log, &msg);
 }
 
@@ -107,7 +111,8 @@ void child_tell_start(struct master *m, struct child *c)
 	if (c->role == ROLE_KEYS)
 		tell_keys(m, c);
 	if (c->role == ROLE_AUTH) {
-		struct message key = {.type = MSG_role_mac_key, .role_mac_key.key = {m->mac_key, sizeof(m->mac_key)}};
+		struct message key = {.type = MSG_role_mac_key,
+				      .role_mac_key.key = {m->mac_key, sizeof(m->mac_key)}};
 		post(c, &key);
 	}
 	if (is_door(c->role)) {
@@ -117,8 +122,9 @@ void child_tell_start(struct master *m, struct child *c)
 	if (c->role == ROLE_QUEUE || c->role == ROLE_MAILBOX)
 		tell_suspects(m, c);
 	listeners_give(m, c);
-	struct message start = {.type = MSG_role_start,
-				.role_start = {.cold = c->cold, .same_user = m->same_user, .owner_uid = geteuid()}};
+	struct message start = {
+		.type = MSG_role_start,
+		.role_start = {.cold = c->cold, .same_user = m->same_user, .owner_uid = geteuid()}};
 	post(c, &start);
 }
 
@@ -126,8 +132,9 @@ void child_tell_start(struct master *m, struct child *c)
 
 static void give_end(struct child *to, struct child *other, enum channel_kind kind, bool client, int fd)
 {
-	struct message msg = {.type = MSG_role_channel,
-			      .role_channel = {(uint32_t)kind, (uint32_t)other->role, other->index, client, fd}};
+	struct message msg = {
+		.type = MSG_role_channel,
+		.role_channel = {(uint32_t)kind, (uint32_t)other->role, other->index, client, fd}};
 	post(to, &msg);
 }
 
@@ -159,7 +166,8 @@ void child_wire_two(struct master *m, struct child *c, struct child *other)
 		if (held_back(m, w->kind))
 			continue;
 		if (w->client == w->server && w->client == c->role && other->role == c->role)
-			wire_pair(w->kind, c->index < other->index ? c : other, c->index < other->index ? other : c);
+			wire_pair(w->kind, c->index < other->index ? c : other,
+				  c->index < other->index ? other : c);
 		else if (w->client == c->role && w->server == other->role)
 			wire_pair(w->kind, c, other);
 		else if (w->client == other->role && w->server == c->role)
