@@ -94,5 +94,7 @@ const char *cli_text(const struct cli *cli, const char *en, const char *ko)
  * caller wipes it (base/secret.h). 0, or the exit code after a message. */
 struct secret;
 int cli_password(struct cli *cli, bool twice, struct secret *out);
+/* The same for the passphrase of a key file: --passphrase-stdin, --passphrase-file FILE. */
+int cli_passphrase(struct cli *cli, bool twice, struct secret *out);
 /* Asks "y/N" on a terminal; without one only --yes agrees. */
 bool cli_confirm(struct cli *cli, const char *question);

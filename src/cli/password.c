@@ -85,23 +85,37 @@ static int from_terminal(struct cli *cli, int tty, bool twice, struct secret *ou
 	return rc;
 }
 
-int cli_password(struct cli *cli, bool twice, struct secret *out)
+struct asked_by {
+	const char *file, *stdin;
+};
+
+static int get_secret(struct cli *cli, const struct asked_by *options, bool twice, struct secret *out)
 {
-	struct str file = cli_option(cli, "--password-file");
+	struct str file = cli_option(cli, options->file);
 	if (file.p)
 		return from_file(cli, file, out);
-	if (cli_has(cli, "--password-stdin"))
+	if (cli_has(cli, options->stdin))
 		return take_line(cli, STDIN_FILENO, out);
 	cli_flush(cli);
 	FD_SCOPED tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
 	if (tty < 0)
 		return cli_fail(cli, CLI_USAGE,
-				cli_text(cli,
-					 "no terminal to ask for a password: use --password-stdin or "
-					 "--password-file",
-					 "암호를 물어볼 터미널이 없습니다. --password-stdin이나 "
-					 "--password-file을 쓰십시오"));
+				cli_text(cli, "no terminal to ask for a password: use %s or %s",
+					 "암호를 물어볼 터미널이 없습니다. %s이나 %s을 쓰십시오"),
+				options->stdin, options->file);
 	return from_terminal(cli, tty, twice, out);
+}
+
+int cli_password(struct cli *cli, bool twice, struct secret *out)
+{
+	static const struct asked_by options = {"--password-file", "--password-stdin"};
+	return get_secret(cli, &options, twice, out);
+}
+
+int cli_passphrase(struct cli *cli, bool twice, struct secret *out)
+{
+	static const struct asked_by options = {"--passphrase-file", "--passphrase-stdin"};
+	return get_secret(cli, &options, twice, out);
 }
 
 bool cli_confirm(struct cli *cli, const char *question)

@@ -36,7 +36,7 @@ bool public_suffix_is(const struct public_suffixes *s, struct str domain)
 {
 	ARENA_SCOPED a = arena_new();
 	const char *name = arena_cstr(a, arena_lower(a, domain));
-	return name && domain.n > 0 &&
+	return name && domain.n > 0 && domain.p[0] != '.' &&
 	       psl_is_public_suffix2(list(s), name, PSL_TYPE_ANY | PSL_TYPE_NO_STAR_RULE) == 1;
 }
 
