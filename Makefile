@@ -7,6 +7,7 @@ PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 COMPLETIONDIR = $(PREFIX)/share/bash-completion/completions
+DATADIR = $(PREFIX)/share/pabal
 UNITDIR = $(PREFIX)/lib/systemd/system
 PYTHON = /usr/bin/python3
 DEMO = var/demo
@@ -67,6 +68,7 @@ install: all
 	@chmod 644 $(DESTDIR)$(MANDIR)/man1/pabal.1 $(DESTDIR)$(MANDIR)/man5/pabal.conf.5 \
 		$(DESTDIR)$(MANDIR)/ko/man1/pabal.1 $(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5 \
 		$(DESTDIR)$(COMPLETIONDIR)/pabal
+	install -D -m 644 share/explain.tsv $(DESTDIR)$(DATADIR)/explain.tsv
 	@mkdir -p $(DESTDIR)$(UNITDIR)
 	sed 's|@BINDIR@|$(BINDIR)|g' dist/pabal.service >$(DESTDIR)$(UNITDIR)/pabal.service
 	@chmod 644 $(DESTDIR)$(UNITDIR)/pabal.service
@@ -74,7 +76,8 @@ install: all
 
 # Leaves mail, configuration and users alone
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/pabal $(DESTDIR)$(UNITDIR)/pabal.service $(DESTDIR)$(COMPLETIONDIR)/pabal
+	rm -f $(DESTDIR)$(BINDIR)/pabal $(DESTDIR)$(UNITDIR)/pabal.service $(DESTDIR)$(COMPLETIONDIR)/pabal \
+		$(DESTDIR)$(DATADIR)/explain.tsv
 	rm -f $(DESTDIR)$(MANDIR)/man1/pabal.1 $(DESTDIR)$(MANDIR)/man5/pabal.conf.5 \
 		$(DESTDIR)$(MANDIR)/ko/man1/pabal.1 $(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5
 

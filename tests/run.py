@@ -44,7 +44,7 @@ BUILDS = {
 # Published cases as seeds and dictionaries, by module, where they are at hand.
 SEEDS = {
     'mime': ['mime/eml', 'dkim/corpus'], 'mail': ['mime/eml'], 'sender_auth': ['dkim/corpus'],
-    'sieve': ['sieve'], 'imap': ['imap/imaptest-tests'],
+    'explain': ['mime/eml'], 'sieve': ['sieve'], 'imap': ['imap/imaptest-tests'],
 }
 DICTIONARIES = {
     'imap': 'fuzz-imap-bodystructure.dict', 'mime': 'fuzz-message-parser.dict',

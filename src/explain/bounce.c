@@ -69,16 +69,15 @@ static struct str field_value(struct arena *a, struct str group, struct str name
 /* Fields up to an empty line; *rest stands behind it. */
 static struct str take_group(struct str *rest)
 {
-	const char *start;
 	while (rest->n > 0 && (rest->p[0] == '\r' || rest->p[0] == '\n'))
 		*rest = str_from(*rest, 1);
-	start = rest->p;
+	struct str group = *rest;
 	while (rest->n > 0) {
 		const char *line_start = rest->p;
 		if (str_trim(str_cut(rest, '\n')).n == 0)
-			return (struct str){start, (size_t)(line_start - start)};
+			return str_sub(group, 0, (size_t)(line_start - group.p));
 	}
-	return (struct str){start, rest->p ? 0 : (size_t)(rest->p - start)};
+	return group;
 }
 
 static bool has_code(struct collector *c, struct str reply)
@@ -113,6 +112,7 @@ static void collect_group(struct collector *c, struct str group, struct str quot
 	c->action = explain_clean(c->a, c->action, 40);
 	(void)collector_add(c, reply_of_group(c, group, quoted), host, recipient, true);
 	c->action = STR("");
+	arena_reset(c->scratch);
 }
 
 static void collect_status_part(struct collector *c, struct str body, struct str quoted)
@@ -213,7 +213,9 @@ static void collect_paragraph(struct collector *c, struct str paragraph, struct 
 		*recipient = address;
 	size_t before = c->report->n;
 	if (has_coded_line(paragraph)) {
+		c->host = explain_find_host(paragraph);
 		collect_lines(c, paragraph, true);
+		c->host = STR("");
 	} else {
 		struct str line = only_line(c, paragraph);
 		reply_form_of(c->a, line, &form);
@@ -222,6 +224,7 @@ static void collect_paragraph(struct collector *c, struct str paragraph, struct 
 	}
 	if (c->report->n > before && c->report->items[before].recipients.n == 0)
 		c->report->items[before].recipients = explain_clean(c->a, *recipient, 254);
+	arena_reset(c->scratch);
 }
 
 static bool holds_any(struct str text, const char *const *signs, size_t n)
@@ -254,6 +257,7 @@ static void collect_words(struct collector *c, struct str text, struct str recip
 	while (c->report->n == 0 && rest.n > 0 && !end) {
 		struct str line = only_line(c, take_paragraph(&rest, &end));
 		(void)collector_add(c, line, explain_find_host(line), recipient, true);
+		arena_reset(c->scratch);
 	}
 }
 
@@ -327,9 +331,10 @@ static void collect_status_parts(struct collector *c, const struct mime_message 
 	for (const struct mime_part *p = m->root; p; p = mime_next(p)) {
 		BUF_SCOPED body = {0};
 		struct err err = {0};
-		if (is_status_part(p) && !is_inside_copy(p) &&
-		    mime_decode_part(m, p, STATUS_PART_MAX, &body, &err))
-			collect_status_part(c, arena_str(c->a, buf_str(&body)), quoted);
+		/* Of one that is too long, the beginning. */
+		if (is_status_part(p) && !is_inside_copy(p) && mime_decode_part(m, p, 0, &body, &err))
+			collect_status_part(
+				c, arena_str(c->a, str_sub(buf_str(&body), 0, STATUS_PART_MAX)), quoted);
 	}
 }
 

@@ -6,24 +6,36 @@
  */
 #include "base/arena.h"
 #include "explain/explain_int.h"
+#include "mime/text.h"
 
 #include <string.h>
 
+/* X.7.1 is what everybody says who refuses; X.n.0 is "other" (RFC 3463 3). */
+static bool is_vague(struct status st)
+{
+	return st.class == 0 || st.detail == 0 || (st.subject == 7 && st.detail == 1);
+}
+
 /* Whether a row of another provider's may speak for this host: one of a gateway or list always, one
  * of a mailbox provider only for its own hosts or unknown ones. */
-static bool row_applies(const struct explain_row *row, const struct explain_provider *host)
+static bool row_applies(const struct explain_row *row, const struct reply_form *f,
+			const struct explain_provider *host)
 {
 	if (row->host)
 		return row->provider == host;
+	if (row->hint &&
+	    (!is_vague(f->status) || (row->cause == EXPLAIN_CAUSE_TEMPORARY && f->code / 100 == 5)))
+		return false;
 	return !row->provider || !host || row->provider == host || !row->provider->mailbox || !host->mailbox;
 }
 
-static const struct explain_row *find_wording(const struct explain *e, const struct pattern_text *text,
-					      const struct explain_provider *host)
+static const struct explain_row *find_wording(const struct explain *e, const struct reply_form *f,
+					      const struct explain_provider *host, struct arena *a)
 {
+	const struct pattern_text *text = pattern_text_new(a, f->text);
 	for (size_t i = 0; i < e->replies.n; i++) {
 		const struct explain_row *row = &e->replies.at[i];
-		if (row_applies(row, host) && pattern_match(row->pattern, text))
+		if (row_applies(row, f, host) && pattern_match(row->pattern, text))
 			return row;
 	}
 	return NULL;
@@ -93,6 +105,7 @@ static enum status_turn turn_of(const struct explanation *x, enum explain_action
 			return TURN_RECIPIENT;
 		return x->cause == EXPLAIN_CAUSE_TEMPORARY ? TURN_NOBODY : TURN_SENDER;
 	case EXPLAIN_FAULT_MESSAGE:
+		return x->cause == EXPLAIN_CAUSE_POLICY ? TURN_THEIR_ADMIN : TURN_SENDER;
 	case EXPLAIN_FAULT_SENDER:
 		return TURN_SENDER;
 	case EXPLAIN_FAULT_SENDER_DOMAIN:
@@ -158,13 +171,13 @@ static enum explain_destination destination_of(const struct explanation *x, enum
 	return hold || action == ACTION_SLOW ? EXPLAIN_DESTINATION_SLOW : EXPLAIN_DESTINATION_FREE;
 }
 
-/* X.0.0 says nothing that the reply code does not say better. */
+/* X.0.0 and X.5.0 say nothing that the reply code does not say better. */
 static const struct explain_row *row_of_codes(const struct explain *e, const struct reply_form *f,
 					      enum explain_basis *out_basis)
 {
 	const struct explain_row *by_code = explain_code_row(e, f->code);
 	const struct explain_row *by_status = f->status.class ? explain_status_row(e, f->status) : NULL;
-	bool empty = f->status.subject == 0 && f->status.detail == 0;
+	bool empty = f->status.detail == 0 && (f->status.subject == 0 || f->status.subject == 5);
 	if (by_status && !(empty && by_code)) {
 		*out_basis = EXPLAIN_BY_STATUS;
 		return by_status;
@@ -249,7 +262,8 @@ static void find_links(struct explanation *x)
 	for (size_t i = 0; i < sizeof people / sizeof *people; i++) {
 		at = str_find_nocase(x->reply, str_of(people[i]));
 		struct str address =
-			at == STR_NPOS ? STR("") : explain_find_address(str_sub(x->reply, at, 160));
+			at == STR_NPOS ? STR("")
+				       : explain_find_address(utf8_cut(str_from(x->reply, at), 160));
 		if (address.n > 0)
 			add_link(x, address);
 	}
@@ -281,7 +295,7 @@ static void explain_form(const struct explain *e, const struct reply_form *f, st
 {
 	struct str said = explain_find_host(x->reply);
 	const struct explain_provider *host = explain_provider_of(e, remote_mta.n > 0 ? remote_mta : said);
-	const struct explain_row *row = find_wording(e, pattern_text_new(a, f->text), host);
+	const struct explain_row *row = find_wording(e, f, host, a);
 	const struct explain_row *code = explain_code_row(e, f->code);
 	enum explain_action action = ACTION_BY_CLASS;
 	x->code = f->code;

@@ -17,10 +17,11 @@ struct explain_provider {
 	struct explain_words name, needs;
 };
 
-/* A row of type code, status, reply or host. */
+/* A row of type code, status, reply, host or hint. */
 struct explain_row {
 	struct str id;
 	bool host;                  /* only when the provider's host spoke */
+	bool hint;                  /* only when the status tells little */
 	const struct explain_provider *provider; /* NULL: anybody's */
 	const struct pattern *pattern;
 	enum explain_cause cause;
@@ -60,6 +61,7 @@ struct reply_form {
 	uint16_t code;
 	struct status status;
 	enum explain_stage stage;
+	bool several;      /* lines: "550-" */
 	struct str text;   /* for matching: "CODE STATUS text" */
 	size_t at;         /* where in the line it begins; its length when there is none */
 	struct str shown;  /* the line without what is wrapped around the reply */
@@ -84,8 +86,10 @@ struct collector {
 	struct explain_report *report;
 	size_t cap;
 	struct str action;      /* for the items of a bounce */
+	struct str host;        /* of lines that name none */
 };
-/* false: it was no reply (unless any is true, then anything with a known wording counts). */
+/* false: it was no reply (unless any is true, then anything with a known wording counts). Uses scratch,
+ * which the caller resets. */
 bool collector_add(struct collector *c, struct str reply, struct str host, struct str recipient, bool any);
 /* Lines of a log or transcript. wrapped: lines without a reply go on the one before. */
 void collect_lines(struct collector *c, struct str text, bool wrapped);

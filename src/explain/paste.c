@@ -70,8 +70,8 @@ static struct explain_item *new_item(struct collector *c, struct str reply, stru
 bool collector_add(struct collector *c, struct str reply, struct str host, struct str recipient, bool any)
 {
 	struct explanation x;
+	host = host.n > 0 ? host : c->host;
 	explain_reply(c->e, reply, host, c->scratch, &x);
-	/* The arguments may be of the scratch arena, which is reset at the end only. */
 	bool is_reply = x.code != 0 || x.status.class != 0 || (any && x.basis == EXPLAIN_BY_WORDING);
 	if (is_reply) {
 		struct explain_item *item = find_item(c, &x);
@@ -84,7 +84,6 @@ bool collector_add(struct collector *c, struct str reply, struct str host, struc
 			add_recipient(c, item, explain_clean(c->scratch, recipient, 254));
 		}
 	}
-	arena_reset(c->scratch);
 	return is_reply;
 }
 

@@ -315,7 +315,11 @@ static size_t ipv4_length(struct str s)
 	struct scan c = scan_of(s);
 	uint32_t octet;
 	for (int i = 0; i < 4; i++) {
-		if ((i > 0 && !scan_byte(&c, '.')) || !scan_u32(&c, 255, &octet))
+		const char *start;
+		if (i > 0 && !scan_byte(&c, '.'))
+			return 0;
+		start = c.p;
+		if (!scan_u32(&c, 255, &octet) || c.p - start > 3)
 			return 0;
 	}
 	return s.n - scan_left(&c);

@@ -152,7 +152,7 @@ static enum rank rank_at(struct str s, size_t i)
 	if (placed(s, i) && (s.p[i + 1] <= '5' || i == 0))
 		return RANK_PLACED;
 	bool word_follows = then == '<' || then == '[' || then == '\'' || then >= 0x80 ||
-			    (then > 0 && ascii_is((unsigned char)then, ASCII_UPPER | ASCII_LOWER));
+			    (then > 0 && ascii_is((unsigned char)then, ASCII_UPPER));
 	if (in(s.p[i], "45") && s.p[i + 1] <= '5' && in(after, " -") && word_follows)
 		return RANK_WORD;
 	return RANK_NONE;
@@ -262,17 +262,18 @@ static size_t status_word(struct str s, struct status *out, size_t *out_len)
 	return STR_NPOS;
 }
 
-/* Length of "550-5.1.1 ", "550 5.1.1 ", "550-" at i: the head of a further line of the same reply. */
-static size_t line_head(struct str s, size_t i, unsigned code, struct status st)
+/* Length of "550-5.1.1 ", "550 5.1.1 ", "550-" at i, the head of a further line of the same reply; of
+ * the last one's "550 " too when the reply is of several lines. */
+static size_t line_head(struct str s, size_t i, const struct reply_form *f)
 {
 	struct status other;
-	if (code == 0 || code_at(s, i) != code || (i > 0 && s.p[i - 1] != ' ') ||
+	if (f->code == 0 || code_at(s, i) != f->code || (i > 0 && s.p[i - 1] != ' ') ||
 	    !in(octet_at(s, i + 3), "- "))
 		return 0;
 	size_t len = status_at(str_from(s, i + 4), 0, &other);
-	if (len > 0 && status_eq(other, st))
+	if (len > 0 && status_eq(other, f->status))
 		return 4 + len + (octet_at(s, i + 4 + len) == ' ');
-	return octet_at(s, i + 3) == '-' ? 4 : 0;
+	return octet_at(s, i + 3) == '-' || f->several ? 4 : 0;
 }
 
 /* "CODE STATUS text", the heads of further lines left out. */
@@ -286,7 +287,7 @@ static struct str match_text(struct arena *a, const struct reply_form *f, struct
 		buf_byte(&b, ' ');
 	}
 	for (size_t i = 0; i < text.n;) {
-		size_t head = line_head(text, i, f->code, f->status);
+		size_t head = line_head(text, i, f);
 		if (head == 0)
 			buf_byte(&b, text.p[i]);
 		i += head ? head : 1;
@@ -299,6 +300,7 @@ static void read_codes(struct str s, struct place at, struct reply_form *out, si
 {
 	size_t i = at.at + 3;
 	out->code = (uint16_t)code_at(s, at.at);
+	out->several = octet_at(s, at.at + 3) == '-';
 	while (i < s.n && in(s.p[i], " -:#,"))
 		i++;
 	struct str rest = str_from(s, i);
@@ -349,6 +351,11 @@ void reply_form_of(struct arena *a, struct str line, struct reply_form *out)
 
 /* Names around it ---------------------------------------------------------------------------- */
 
+enum {
+	ADDRESS_MAX = 254,                 /* RFC 5321 4.5.3.1.3 */
+	AROUND_MAX = 4 * EXPLAIN_TEXT_MAX, /* octets of a line that are looked at for names */
+};
+
 static bool is_host_octet(unsigned char c)
 {
 	return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '.' || c == '-' || c == '_';
@@ -369,6 +376,7 @@ struct str explain_find_host(struct str line)
 					    "server for the recipient domain ",
 					    "rejected by ",
 					    "Generating server: "};
+	line = str_sub(line, 0, AROUND_MAX);
 	for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
 		size_t at = str_find_nocase(line, str_of(signs[i]));
 		if (at == STR_NPOS)
@@ -395,7 +403,8 @@ struct str explain_find_address(struct str text)
 		size_t from = at, to = at + 1;
 		if (text.p[at] != '@')
 			continue;
-		while (from > 0 && is_address_octet((unsigned char)text.p[from - 1]) && at - from < 128)
+		while (from > 0 && is_address_octet((unsigned char)text.p[from - 1]) &&
+		       at - from <= ADDRESS_MAX)
 			from--;
 		/* "to=<a@b>" and "rcpt=a@b": what stands before '=' is no local-part */
 		for (size_t k = from; k < at; k++)
@@ -405,7 +414,7 @@ struct str explain_find_address(struct str text)
 			to++;
 		while (to > at && text.p[to - 1] == '.')
 			to--;
-		if (from < at && to > at + 1 && to - from <= 254)
+		if (from < at && to > at + 1 && to - from <= ADDRESS_MAX)
 			return str_sub(text, from, to - from);
 	}
 	return STR("");
@@ -416,7 +425,7 @@ static struct str bracketed_address(struct str line, struct str sign)
 	size_t at = 0;
 	while ((at = str_find(line, sign)) != STR_NPOS) {
 		line = str_from(line, at + sign.n);
-		size_t close = str_find_byte(line, '>');
+		size_t close = str_find_byte(str_sub(line, 0, ADDRESS_MAX + 1), '>');
 		struct str inside = str_sub(line, 0, close);
 		if (close != STR_NPOS && str_eq(explain_find_address(inside), inside))
 			return inside;
@@ -427,6 +436,7 @@ static struct str bracketed_address(struct str line, struct str sign)
 struct str explain_find_recipient(struct arena *a, struct str line)
 {
 	struct reply_form form;
+	line = str_sub(line, 0, AROUND_MAX);
 	struct str found = bracketed_address(line, STR("to=<"));
 	if (found.n == 0)
 		found = bracketed_address(line, STR("<"));

@@ -211,8 +211,9 @@ static bool read_status(struct reading *r)
 	return true;
 }
 
-static bool read_wording(struct reading *r, bool host)
+static bool read_wording(struct reading *r, struct str type)
 {
+	bool host = str_eq(type, STR("host"));
 	struct explain_row *row;
 	struct err err = {0};
 	struct str provider = r->cells[COLUMN_PROVIDER];
@@ -226,6 +227,7 @@ static bool read_wording(struct reading *r, bool host)
 		return false;
 	row->provider = p;
 	row->host = host;
+	row->hint = str_eq(type, STR("hint"));
 	row->pattern = pattern;
 	return true;
 }
@@ -252,8 +254,8 @@ static bool read_line(struct reading *r, struct str line)
 		return read_code(r);
 	if (str_eq(type, STR("status")))
 		return read_status(r);
-	if (str_eq(type, STR("reply")) || str_eq(type, STR("host")))
-		return read_wording(r, str_eq(type, STR("host")));
+	if (str_eq(type, STR("reply")) || str_eq(type, STR("host")) || str_eq(type, STR("hint")))
+		return read_wording(r, type);
 	return err_set(r->err, ERR_SYNTAX, "type: \"%.*s\" is not known", STR_ARG(type));
 }
 
