@@ -278,6 +278,7 @@ bool account_index(struct account *a, struct err *err)
 		if (!make_index(a, path, err))
 			return err_while(err, "making the index of %.*s", STR_ARG(a->address));
 	}
+	h->index->slab = &a->store->slab;
 	if (h->index->complete)
 		return true;
 	if (account_flock(a, err) && take_in_all(a, err))
@@ -318,19 +319,19 @@ void account_index_failed(struct account *a, const struct err *err)
 }
 
 /* ---- open and close --------------------------------------------------------------------- */
-static char *cstr_dup(struct str s)
+struct str slab_str(struct slab *s, struct str text)
 {
-	char *p = mem_alloc(s.n + 1);
+	char *p = slab_alloc(s, text.n + 1);
 
-	if (s.n)
-		memcpy(p, s.p, s.n);
-	p[s.n] = 0;
-	return p;
+	if (text.n)
+		memcpy(p, text.p, text.n);
+	p[text.n] = 0;
+	return (struct str){p, text.n};
 }
 
-static struct str str_dup(struct str s)
+void slab_str_free(struct str text)
 {
-	return (struct str){cstr_dup(s), s.n};
+	slab_free((void *)(uintptr_t)text.p, text.n + 1);
 }
 
 /* A part of an address as a file name: what a shell or a path could take amiss is written %XX. */
@@ -384,25 +385,67 @@ static void account_free(struct account *a)
 	pool_drop(a);
 	lock_fini(&a->lock);
 	lock_fini(&a->shelf);
-	free((char *)a->address.p);
-	free((char *)a->language.p);
-	free((char *)a->path);
-	free(a);
+	slab_str_free(a->address);
+	slab_str_free(a->language);
+	slab_str_free(str_of(a->path));
+	slab_free(a, sizeof(*a));
 }
 
 static struct account *account_new(struct store *s, const struct account_facts *f, struct str path)
 {
-	struct account *a = mem_new(struct account);
+	struct account *a = slab_alloc(&s->slab, sizeof(*a));
 
 	a->store = s;
 	a->refs = 1;
 	a->id = f->id;
-	a->address = str_dup(f->address);
-	a->language = str_dup(f->language);
-	a->path = cstr_dup(path);
+	a->address = slab_str(&s->slab, f->address);
+	a->language = slab_str(&s->slab, f->language);
+	a->path = slab_str(&s->slab, path).p;
 	lock_init(&a->lock, LOCK_ACCOUNT);
 	lock_init(&a->shelf, LOCK_MAILBOX);
 	return a;
+}
+
+static struct account **bucket(struct store *s, struct str address)
+{
+	return &s->accounts[str_hash(address) & (s->accounts_cap - 1)];
+}
+
+struct account *account_open_already(struct store *s, struct str address)
+{
+	struct account *a = s->accounts_cap ? *bucket(s, address) : NULL;
+
+	while (a && !str_eq(a->address, address))
+		a = a->next_hashed;
+	return a;
+}
+
+static void grow(struct store *s)
+{
+	struct account **old = s->accounts;
+	size_t old_cap = s->accounts_cap;
+
+	s->accounts_cap = old_cap ? 2 * old_cap : 64;
+	s->accounts = mem_zalloc(s->accounts_cap * sizeof(struct account *));
+	for (size_t i = 0; i < old_cap; i++)
+		while (old[i]) {
+			struct account *a = old[i];
+			old[i] = a->next_hashed;
+			struct account **at = bucket(s, a->address);
+			a->next_hashed = *at;
+			*at = a;
+		}
+	free(old);
+}
+
+static void add(struct store *s, struct account *a)
+{
+	if (s->accounts_n >= s->accounts_cap)
+		grow(s);
+	struct account **at = bucket(s, a->address);
+	a->next_hashed = *at;
+	*at = a;
+	s->accounts_n++;
 }
 
 bool account_open(struct store *s, const struct account_facts *f, struct account **out, struct err *err)
@@ -414,12 +457,12 @@ bool account_open(struct store *s, const struct account_facts *f, struct account
 
 	lock_take(&s->lock);
 	replay_end(s);
-	struct account *a = map_get(s->accounts, f->address);
+	struct account *a = account_open_already(s, f->address);
 	if (a) {
 		account_ref(a);
 	} else {
 		a = account_new(s, f, buf_str(&path));
-		map_put(s->accounts, f->address, a);
+		add(s, a);
 	}
 	__atomic_store_n(&a->quota_bytes, f->quota_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->quota_messages, f->quota_messages, __ATOMIC_RELAXED);
@@ -466,16 +509,18 @@ static bool is_cold(struct account *a)
 
 void accounts_sweep(struct store *s, bool all)
 {
-	struct map_iter it = {0};
-
 	lock_take(&s->lock);
-	while (map_next(s->accounts, &it)) {
-		struct account *a = it.value;
-		if (__atomic_load_n(&a->refs, __ATOMIC_ACQUIRE) || (!all && !is_cold(a)))
-			continue;
-		map_remove(s->accounts, it.key);
-		account_free(a);
-	}
+	for (size_t i = 0; i < s->accounts_cap; i++)
+		for (struct account **at = &s->accounts[i]; *at;) {
+			struct account *a = *at;
+			if (__atomic_load_n(&a->refs, __ATOMIC_ACQUIRE) || (!all && !is_cold(a))) {
+				at = &a->next_hashed;
+				continue;
+			}
+			*at = a->next_hashed;
+			s->accounts_n--;
+			account_free(a);
+		}
 	lock_drop(&s->lock);
 }
 

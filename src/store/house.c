@@ -38,9 +38,10 @@ struct job {
 	char mailbox_id[MAILBOX_ID_LEN];
 };
 
+/* Open addressing; no piece of memory for each. */
 struct watch {
-	struct account *account; /* not counted: the shared that it belongs to lives */
-	char mailbox_id[MAILBOX_ID_LEN];
+	int wd; /* 0: never used, -1: removed */
+	struct shared *owner;
 };
 
 struct housekeeper {
@@ -49,8 +50,9 @@ struct housekeeper {
 	int event_fd, inotify_fd;
 	struct lock lock; /* class LEAF: guards what follows */
 	struct job *jobs;
-	struct map *watches; /* by descriptor */
-	unsigned polled_n;   /* shared mailboxes without inotify */
+	struct watch *watches;
+	size_t watches_cap, watches_filled; /* filled: used or removed */
+	unsigned polled_n;                  /* shared mailboxes without inotify */
 	bool stopping;
 	bool overflow; /* the thread's own */
 };
@@ -73,7 +75,7 @@ static bool same_job(const struct job *j, enum job_kind kind, const struct accou
 
 static struct job *job_new(enum job_kind kind, struct account *a, struct str dir_name, const char *id)
 {
-	struct job *j = mem_zalloc(sizeof(*j) + dir_name.n + 1);
+	struct job *j = slab_alloc(&a->store->slab, sizeof(*j) + dir_name.n + 1);
 	char *copy = (char *)(j + 1);
 
 	if (dir_name.n)
@@ -85,34 +87,43 @@ static struct job *job_new(enum job_kind kind, struct account *a, struct str dir
 	return j;
 }
 
-/* Once, however often it is asked for; the earlier time counts. The account is counted by the
- * caller's own reference until the job has its own. */
+static void job_free(struct job *j)
+{
+	slab_free(j, sizeof(*j) + j->dir_name.n + 1);
+}
+
+/* Once, however often it is asked for; the earlier time counts. With k->lock. */
+static bool is_asked(struct housekeeper *k, const struct job *fresh, bool *out_sooner)
+{
+	for (struct job *j = k->jobs; j; j = j->next)
+		if (same_job(j, fresh->kind, fresh->account, fresh->dir_name, fresh->mailbox_id)) {
+			*out_sooner = fresh->due_ms < j->due_ms;
+			if (*out_sooner)
+				j->due_ms = fresh->due_ms;
+			return true;
+		}
+	return false;
+}
+
+/* The account is counted by the caller's own reference until the job has its own. */
 static void add_job(struct housekeeper *k, enum job_kind kind, struct account *a, struct str dir_name,
 		    const char *id, int64_t in_ms)
 {
 	static const char none[MAILBOX_ID_LEN];
-	int64_t due = clock_mono_ms() + in_ms;
-	const char *which = id ? id : none;
-	bool sooner = false, known = false;
+	struct job *j = job_new(kind, a, dir_name, id ? id : none);
+	bool sooner = true;
 
+	j->due_ms = clock_mono_ms() + in_ms;
 	lock_take(&k->lock);
-	for (struct job *j = k->jobs; j && !known; j = j->next)
-		if (same_job(j, kind, a, dir_name, which)) {
-			known = true;
-			if (due < j->due_ms) {
-				j->due_ms = due;
-				sooner = true;
-			}
-		}
+	bool known = is_asked(k, j, &sooner);
 	if (!known) {
-		struct job *j = job_new(kind, a, dir_name, which);
-		j->due_ms = due;
-		__atomic_add_fetch(&a->refs, 1, __ATOMIC_RELAXED);
+		account_ref(a);
 		j->next = k->jobs;
 		k->jobs = j;
-		sooner = true;
 	}
 	lock_drop(&k->lock);
+	if (known)
+		job_free(j);
 	if (sooner)
 		wake(k);
 }
@@ -284,7 +295,7 @@ static void do_job(struct job *j)
 		break;
 	}
 	account_close(j->account);
-	free(j);
+	job_free(j);
 }
 
 static struct job *next_due(struct housekeeper *k, int64_t now_ms, int64_t *out_next_ms)
@@ -304,25 +315,55 @@ static struct job *next_due(struct housekeeper *k, int64_t now_ms, int64_t *out_
 }
 
 /* ---- watching --------------------------------------------------------------------------- */
-static struct str wd_key(const int *wd)
+static struct watch *watch_slot(struct housekeeper *k, int wd)
 {
-	return (struct str){(const char *)wd, sizeof(*wd)};
+	for (size_t i = (size_t)wd * 0x9e3779b1u;; i++) {
+		struct watch *w = &k->watches[i & (k->watches_cap - 1)];
+		if (w->wd == wd || w->wd == 0)
+			return w;
+	}
 }
 
-/* By path, as SQLite does: there is no call that takes a descriptor. With k->lock. */
-static int add_watch(struct housekeeper *k, const struct shared *s, const char *path)
+static struct watch *watch_find(struct housekeeper *k, int wd)
+{
+	struct watch *w = k->watches_cap ? watch_slot(k, wd) : NULL;
+
+	return w && w->wd == wd ? w : NULL;
+}
+
+static void watch_put(struct housekeeper *k, int wd, struct shared *owner)
+{
+	if (2 * (k->watches_filled + 1) > k->watches_cap) {
+		struct watch *old = k->watches;
+		size_t old_cap = k->watches_cap, used = 0;
+		for (size_t i = 0; i < old_cap; i++)
+			used += old[i].wd > 0;
+		k->watches_cap = 64;
+		while (k->watches_cap < 4 * (used + 1))
+			k->watches_cap *= 2;
+		k->watches = mem_zalloc(k->watches_cap * sizeof(*k->watches));
+		k->watches_filled = used;
+		for (size_t i = 0; i < old_cap; i++)
+			if (old[i].wd > 0)
+				*watch_slot(k, old[i].wd) = old[i];
+		free(old);
+	}
+	struct watch *w = watch_slot(k, wd);
+	k->watches_filled += w->wd == 0;
+	*w = (struct watch){wd, owner};
+}
+
+/* By path, as SQLite does: there is no call that takes a descriptor. With k->lock. A directory has one
+ * descriptor: who watches it last owns that. */
+static int add_watch(struct housekeeper *k, struct shared *s, const char *path)
 {
 	int wd = inotify_add_watch(k->inotify_fd, path,
 				   IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_CLOSE_WRITE |
 					   IN_ONLYDIR);
-	if (wd < 0)
-		return -1;
 
-	struct watch *w = mem_new(struct watch);
-	w->account = s->account;
-	memcpy(w->mailbox_id, s->mailbox_id, MAILBOX_ID_LEN);
-	free(map_put(k->watches, wd_key(&wd), w));
-	return wd;
+	if (wd > 0)
+		watch_put(k, wd, s);
+	return wd > 0 ? wd : -1;
 }
 
 void house_watch(struct shared *s)
@@ -351,12 +392,14 @@ void house_watch(struct shared *s)
 		wake(k);
 }
 
-static void remove_watch(struct housekeeper *k, int wd)
+static void remove_watch(struct housekeeper *k, const struct shared *s, int wd)
 {
-	if (wd < 0)
+	struct watch *w = wd > 0 ? watch_find(k, wd) : NULL;
+
+	if (!w || w->owner != s)
 		return;
 	inotify_rm_watch(k->inotify_fd, wd);
-	free(map_remove(k->watches, wd_key(&wd)));
+	*w = (struct watch){-1, NULL};
 }
 
 void house_unwatch(struct shared *s)
@@ -364,8 +407,8 @@ void house_unwatch(struct shared *s)
 	struct housekeeper *k = s->account->store->housekeeper;
 
 	LOCK_SCOPED(&k->lock);
-	remove_watch(k, s->watch_cur);
-	remove_watch(k, s->watch_new);
+	remove_watch(k, s, s->watch_cur);
+	remove_watch(k, s, s->watch_new);
 	s->watch_cur = s->watch_new = -1;
 	if (s->polled)
 		k->polled_n--;
@@ -377,10 +420,10 @@ static void on_event(struct housekeeper *k, const struct inotify_event *e)
 	char id[MAILBOX_ID_LEN];
 
 	lock_take(&k->lock);
-	struct watch *w = map_get(k->watches, wd_key(&e->wd));
-	struct account *a = w ? w->account : NULL;
+	struct watch *w = e->wd > 0 ? watch_find(k, e->wd) : NULL;
+	struct account *a = w ? w->owner->account : NULL;
 	if (a) {
-		memcpy(id, w->mailbox_id, sizeof(id));
+		memcpy(id, w->owner->mailbox_id, sizeof(id));
 		__atomic_add_fetch(&a->refs, 1, __ATOMIC_RELAXED);
 	}
 	lock_drop(&k->lock);
@@ -411,17 +454,17 @@ static void read_events(struct housekeeper *k)
 /* Events were lost, or inotify has no room: everything that is watched is looked at. */
 static void check_all(struct housekeeper *k)
 {
-	struct map_iter it = {0};
+	struct store *st = k->store;
 
-	lock_take(&k->store->lock);
-	while (map_next(k->store->accounts, &it)) {
-		struct account *a = it.value;
-		LOCK_SCOPED(&a->shelf);
-		for (struct shared *s = a->shared; s; s = s->next)
-			if (k->overflow || s->polled)
-				add_job(k, JOB_CHECK, a, STR("."), s->mailbox_id, 0);
-	}
-	lock_drop(&k->store->lock);
+	lock_take(&st->lock);
+	for (size_t i = 0; i < st->accounts_cap; i++)
+		for (struct account *a = st->accounts[i]; a; a = a->next_hashed) {
+			LOCK_SCOPED(&a->shelf);
+			for (struct shared *s = a->shared; s; s = s->next)
+				if (k->overflow || s->polled)
+					add_job(k, JOB_CHECK, a, STR("."), s->mailbox_id, 0);
+		}
+	lock_drop(&st->lock);
 	k->overflow = false;
 }
 
@@ -514,19 +557,15 @@ static void finish_jobs(struct housekeeper *k)
 		if (j->kind == JOB_FSYNC)
 			do_fsync(j);
 		account_close(j->account);
-		free(j);
+		job_free(j);
 	}
 }
 
 static void house_free(struct housekeeper *k)
 {
-	struct map_iter it = {0};
-
 	fd_close(&k->event_fd);
 	fd_close(&k->inotify_fd);
-	while (map_next(k->watches, &it))
-		free(it.value);
-	map_free(k->watches);
+	free(k->watches);
 	lock_fini(&k->lock);
 	free(k);
 }
@@ -537,7 +576,6 @@ static bool start(struct store *s, struct err *err)
 
 	k->store = s;
 	lock_init(&k->lock, LOCK_LEAF);
-	k->watches = map_new();
 	k->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* -1: polled */
 	k->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (k->event_fd < 0) {

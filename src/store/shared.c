@@ -4,15 +4,6 @@
 #include "store/store_int.h"
 #include <stdlib.h>
 
-static struct str copy_name(struct str s)
-{
-	char *p = mem_alloc(s.n + 1);
-
-	memcpy(p, s.p, s.n);
-	p[s.n] = 0;
-	return (struct str){p, s.n};
-}
-
 static struct shared *find(struct account *a, const char id[MAILBOX_ID_LEN])
 {
 	for (struct shared *s = a->shared; s; s = s->next)
@@ -27,10 +18,10 @@ struct shared *shared_get(struct account *a, const struct dir *d)
 	struct shared *s = find(a, d->state.mailbox_id);
 
 	if (!s) {
-		s = mem_new(struct shared);
+		s = slab_alloc(&a->store->slab, sizeof(*s));
 		s->account = a;
 		memcpy(s->mailbox_id, d->state.mailbox_id, MAILBOX_ID_LEN);
-		s->dir_name = copy_name(d->name);
+		s->dir_name = slab_str(&a->store->slab, d->name);
 		s->watch_cur = s->watch_new = -1;
 		s->next = a->shared;
 		a->shared = s;
@@ -56,9 +47,9 @@ void shared_put(struct shared *s)
 		return;
 	house_unwatch(s);
 	snapshot_unref(s->snapshot);
-	free((char *)s->dir_name.p);
-	free(s->keywords);
-	free(s);
+	slab_str_free(s->dir_name);
+	slab_free(s->keywords, s->keywords_size);
+	slab_free(s, sizeof(*s));
 }
 
 static struct snapshot *usable(struct shared *s, const struct index *ix, const struct index_mailbox *m)
@@ -101,7 +92,7 @@ void shared_set_keywords(struct shared *s, const struct keywords *k)
 
 	for (unsigned i = 0; i < k->n; i++)
 		bytes += k->name[i].n;
-	struct str *copy = k->n ? mem_alloc(bytes) : NULL;
+	struct str *copy = k->n ? slab_alloc(&s->account->store->slab, bytes) : NULL;
 	char *at = (char *)(copy + k->n);
 	for (unsigned i = 0; i < k->n; i++) {
 		memcpy(at, k->name[i].p, k->name[i].n);
@@ -111,10 +102,12 @@ void shared_set_keywords(struct shared *s, const struct keywords *k)
 
 	lock_take(&s->account->shelf);
 	struct str *old = s->keywords;
+	size_t old_size = s->keywords_size;
 	s->keywords = copy;
+	s->keywords_size = bytes;
 	s->keywords_n = k->n;
 	lock_drop(&s->account->shelf);
-	free(old);
+	slab_free(old, old_size);
 }
 
 /* The shelf is held while they are called: who closes a view or takes its watch away is not told

@@ -118,7 +118,7 @@ bool store_new(const struct store_options *o, struct store **out, struct err *er
 	lock_init(&s->lock, LOCK_STORE);
 	lock_init(&s->pool, LOCK_INDEX);
 	cond_init(&s->checkpoint_done);
-	s->accounts = map_new();
+	slab_init(&s->slab);
 	s->started = id_new();
 	s->root_fd = file_openat(o->root_fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	if (s->root_fd < 0)
@@ -138,7 +138,8 @@ void store_free(struct store *s)
 	house_stop(s);
 	replay_end(s);
 	accounts_sweep(s, true);
-	map_free(s->accounts);
+	free(s->accounts);
+	slab_fini(&s->slab);
 	fd_close(&s->root_fd);
 	cond_fini(&s->checkpoint_done);
 	lock_fini(&s->pool);
@@ -230,7 +231,7 @@ bool store_settle_own(struct store *s, uint64_t seq, struct err *err)
 void store_notice(struct store *s, struct str account, struct str mailbox)
 {
 	lock_take(&s->lock);
-	struct account *a = map_get(s->accounts, account);
+	struct account *a = account_open_already(s, account);
 	if (a)
 		account_ref(a);
 	lock_drop(&s->lock);

@@ -26,6 +26,7 @@
 #include "store/maildir/keywords.h"
 #include "store/maildir/name.h"
 #include "store/maildir/state.h"
+#include "store/slab.h"
 #include <string.h>
 
 enum {
@@ -82,6 +83,7 @@ struct shared {
 	uint64_t index;       /* identity of the index it came from, */
 	uint64_t known_since; /* and the last time that its rows were made anew */
 	struct str *keywords; /* one block of memory */
+	size_t keywords_size;
 	unsigned keywords_n;
 	struct view *views;
 	int watch_cur, watch_new; /* inotify; -1: none; guarded by the housekeeper's lock */
@@ -90,6 +92,7 @@ struct shared {
 
 struct account {
 	struct store *store;
+	struct account *next_hashed;
 	unsigned refs;         /* atomic; from 0 upwards only with store->lock */
 	unsigned index_writes; /* atomic: transactions since the last checkpoint */
 	uint64_t id;
@@ -135,9 +138,11 @@ struct store {
 	struct id started;
 	struct lock lock;
 	struct cond checkpoint_done;
-	bool checkpointing;   /* guarded by lock */
-	bool sync_failed;     /* a syncfs failed: nothing may be released any more */
-	struct map *accounts; /* by address; guarded by lock */
+	bool checkpointing;        /* guarded by lock */
+	bool sync_failed;          /* a syncfs failed: nothing may be released any more */
+	struct slab slab;          /* what lives as long as sessions */
+	struct account **accounts; /* hash table by address; guarded by lock */
+	size_t accounts_n, accounts_cap;
 	struct lock pool;
 	struct hot_account *hot_first, *hot_last; /* most recently used first */
 	unsigned hot_n;
@@ -162,6 +167,11 @@ static inline void account_unlock_p(struct account **a)
 /* The account is unlocked when the block ends. */
 #define ACCOUNT_LOCKED __attribute__((cleanup(account_unlock_p))) struct account *
 struct account *account_ref(struct account *a);
+/* With store->lock. */
+struct account *account_open_already(struct store *s, struct str address); /* NULL: not open */
+/* NUL-terminated copies of strings with that lifetime. */
+struct str slab_str(struct slab *s, struct str text);
+void slab_str_free(struct str text);
 /* Frees the objects of accounts that nobody uses and that have nothing open; all: open or not. */
 void accounts_sweep(struct store *s, bool all);
 void hot_close(struct hot_account *h);

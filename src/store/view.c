@@ -123,13 +123,12 @@ bool view_dir(struct view *v, struct dir **out, struct err *err)
 	if (str_eq((*out)->name, hint))
 		return true;
 
-	char *copy = mem_alloc((*out)->name.n + 1);
-	memcpy(copy, (*out)->name.p, (*out)->name.n + 1);
+	struct str copy = slab_str(&a->store->slab, (*out)->name);
 	lock_take(&a->shelf);
-	char *old = (char *)s->dir_name.p;
-	s->dir_name = (struct str){copy, (*out)->name.n};
+	struct str old = s->dir_name;
+	s->dir_name = copy;
 	lock_drop(&a->shelf);
-	free(old);
+	slab_str_free(old);
 	return true;
 }
 
@@ -243,7 +242,7 @@ bool view_open(struct account *a, struct str name, bool read_only, struct view *
 
 	if (!mailbox_name_normal(ar, name, &normal, err))
 		return false;
-	struct view *v = mem_zalloc(sizeof(*v) + normal.n);
+	struct view *v = slab_alloc(&a->store->slab, sizeof(*v) + normal.n);
 	char *copy = (char *)(v + 1);
 	memcpy(copy, normal.p, normal.n);
 	v->name = (struct str){copy, normal.n};
@@ -290,7 +289,7 @@ void view_close(struct view *v)
 	}
 	snapshot_unref(v->snapshot);
 	free(v->recent);
-	free(v);
+	slab_free(v, sizeof(*v) + v->name.n);
 	account_close(a);
 }
 

@@ -250,10 +250,11 @@ static int by_first(const void *x, const void *y)
 }
 
 /* Changed blocks take the place of the old ones with the same key, or come between. */
-static struct snapshot *merge(const struct snapshot *old, struct loaded *l, size_t n, uint64_t modseq)
+static struct snapshot *merge(struct slab *slab, const struct snapshot *old, struct loaded *l, size_t n,
+			      uint64_t modseq)
 {
 	uint32_t old_n = old ? old->blocks_n : 0;
-	struct snapshot *s = snapshot_new(old_n + (uint32_t)n);
+	struct snapshot *s = snapshot_new(slab, old_n + (uint32_t)n);
 	uint32_t at = 0, o = 0;
 	size_t i = 0;
 
@@ -297,7 +298,7 @@ static bool load_changed(struct index *ix, int64_t row, bool all, uint64_t since
 		if (data.n % sizeof(struct hot))
 			return corrupt(err);
 		*out = arena_grow(a, *out, *out_n, &cap, sizeof(**out));
-		(*out)[(*out_n)++].block = block_new(key_uid(sql_column_int(st, 0)), data.p,
+		(*out)[(*out_n)++].block = block_new(ix->slab, key_uid(sql_column_int(st, 0)), data.p,
 						     (uint32_t)(data.n / sizeof(struct hot)));
 	}
 	if (!all && *out_n)
@@ -336,7 +337,7 @@ static bool load_in_tx(struct index *ix, int64_t row, const struct snapshot *old
 			block_unref(l[i].block);
 		return false;
 	}
-	*out = merge(old, l, n, modseq);
+	*out = merge(ix->slab, old, l, n, modseq);
 	return true;
 }
 

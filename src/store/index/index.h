@@ -23,6 +23,7 @@ struct index {
 	uint64_t identity; /* random, made with the file */
 	dev_t dev;
 	ino_t ino;
+	struct slab *slab;    /* for snapshots; set by whoever loads them */
 	struct arena *arena;  /* names of journals */
 	struct str *journals; /* [id - JOURNAL_FIRST] */
 	size_t journals_n, journals_cap;

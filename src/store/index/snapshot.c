@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct block *block_new(uint32_t first, const void *hots, uint32_t n)
+struct block *block_new(struct slab *slab, uint32_t first, const void *hots, uint32_t n)
 {
-	struct block *b = mem_alloc(sizeof(*b) + n * sizeof(b->at[0]));
+	struct block *b = slab_alloc(slab, sizeof(*b) + n * sizeof(b->at[0]));
 
 	*b = (struct block){.refs = 1, .n = n, .first = first};
 	if (n)
@@ -24,14 +24,14 @@ struct block *block_ref(struct block *b)
 void block_unref(struct block *b)
 {
 	if (b && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0)
-		free(b);
+		slab_free(b, sizeof(*b) + b->n * sizeof(b->at[0]));
 }
 
-struct snapshot *snapshot_new(uint32_t blocks_n)
+struct snapshot *snapshot_new(struct slab *slab, uint32_t blocks_n)
 {
-	struct snapshot *s = mem_alloc(sizeof(*s) + blocks_n * sizeof(s->at[0]));
+	struct snapshot *s = slab_alloc(slab, sizeof(*s) + blocks_n * sizeof(s->at[0]));
 
-	*s = (struct snapshot){.refs = 1, .blocks_n = blocks_n};
+	*s = (struct snapshot){.refs = 1, .blocks_n = blocks_n, .room = blocks_n, .slab = slab};
 	return s;
 }
 
@@ -65,7 +65,7 @@ void snapshot_unref(struct snapshot *s)
 		return;
 	for (uint32_t i = 0; i < s->blocks_n; i++)
 		block_unref(s->at[i].block);
-	free(s);
+	slab_free(s, sizeof(*s) + s->room * sizeof(s->at[0]));
 }
 
 const struct hot *snapshot_at(const struct snapshot *s, uint32_t seq)
@@ -159,11 +159,12 @@ struct snapshot *snapshot_hold(const struct snapshot *old, struct snapshot *new)
 	}
 
 	uint32_t blocks_n = (count + BLOCK_MAX - 1) / BLOCK_MAX;
-	struct snapshot *s = snapshot_new(blocks_n);
+	struct snapshot *s = snapshot_new(new->slab, blocks_n);
 	for (uint32_t i = 0; i < blocks_n; i++) {
 		const struct hot *from = all + (size_t)i * BLOCK_MAX;
 		uint32_t left = count - i * BLOCK_MAX;
-		s->at[i].block = block_new(from->uid, from, left < BLOCK_MAX ? left : BLOCK_MAX);
+		s->at[i].block =
+			block_new(new->slab, from->uid, from, left < BLOCK_MAX ? left : BLOCK_MAX);
 	}
 	s->modseq = new->modseq;
 	snapshot_done(s);

@@ -11,6 +11,7 @@
 #pragma once
 #include "base/str.h"
 #include "store/mailbox.h"
+#include "store/slab.h"
 
 /* The hot part of a message, 32 bytes, in the index as in memory. */
 struct hot {
@@ -39,6 +40,8 @@ struct snapshot {
 	unsigned refs; /* atomic */
 	uint32_t count;
 	uint32_t blocks_n;
+	uint32_t room; /* blocks_n as allocated */
+	struct slab *slab;
 	uint64_t modseq; /* all changes up to it are in here */
 	struct {
 		struct block *block;
@@ -46,11 +49,13 @@ struct snapshot {
 	} at[];
 };
 
-struct block *block_new(uint32_t first, const void *hots, uint32_t n); /* one reference */
+struct block *block_new(struct slab *slab, uint32_t first, const void *hots,
+			uint32_t n); /* one reference */
 struct block *block_ref(struct block *b);
 void block_unref(struct block *b);
 
-struct snapshot *snapshot_new(uint32_t blocks_n); /* to be filled, then snapshot_done() */
+struct snapshot *snapshot_new(struct slab *slab,
+			      uint32_t blocks_n); /* to be filled, then snapshot_done() */
 void snapshot_done(struct snapshot *s);           /* drops empty blocks, counts */
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* accepts NULL */
