@@ -46,7 +46,7 @@ void *conn_owner(const struct conn *c) { return c->owner; }
 struct str conn_input(const struct conn *c) { return str_sub(buf_str(&c->in), 0, c->limit); }
 void conn_consume(struct conn *c, size_t n) { buf_consume(&c->in, n); }
 void conn_input_limit(struct conn *c, size_t max) { c->limit = max; }
-bool conn_eof(const struct conn *c) { return c->eof && c->in.n == 0; }
+bool conn_eof(const struct conn *c) { return c->eof; }
 struct buf *conn_out(struct conn *c) { return &c->out; }
 size_t conn_out_pending(const struct conn *c) { return c->out.n; }
 void conn_deadline(struct conn *c, int64_t ms_from_now) { c->deadline_ms = ms_from_now; }

@@ -85,6 +85,7 @@ struct imap {
 	unsigned errors;           /* BAD in a row */
 	unsigned commands;
 	bool running, read_only, closing, draining, refused;
+	int64_t began_ms;          /* monotonic */
 	int64_t turn_ends;         /* monotonic us: when a long command lets others run */
 };
 

@@ -117,11 +117,8 @@ const char *imap_code_of(enum err_kind kind)
 
 enum step imap_fail(struct imap *s, const struct err *err)
 {
-	if (err->kind == ERR_TEMP || err->kind == ERR_IO || err->kind == ERR_CORRUPT) {
-		log_context((struct str){}, STR_NONE, s->served->address);
-		log_err(LOG_WARN, "imap.fail", err);
-		log_context_clear();
-	}
+	if (err->kind == ERR_TEMP || err->kind == ERR_IO || err->kind == ERR_CORRUPT)
+		log_err(LOG_WARN, "imap.fail", err); /* the role has set the context */
 	const char *text = *err->text ? err->text : "Cannot be done";
 	return after_update(s, "NO", str_of(imap_code_of(err->kind)), str_of(text));
 }

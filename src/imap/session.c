@@ -4,6 +4,7 @@
  * imap/session.c: the life of a session after login: input to commands, commands to their
  * functions, and what to wait for next (net/conn.h).
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
@@ -232,6 +233,7 @@ static struct imap *imap_new(struct conn *c, struct served *served)
 
 	s->conn = c;
 	s->served = served;
+	s->began_ms = clock_mono_ms();
 	s->arena = arena_new();
 	s->scratch = arena_new();
 	reader_init(&s->reader, (size_t)config_size(served->config, SETTING_IMAP_MAX_LINE));
@@ -277,12 +279,20 @@ static unsigned imap_run(struct conn *c, enum wake wake)
 	return go(s);
 }
 
+/* The session's one line. */
+static void log_end(const struct imap *s)
+{
+	log_event(LOG_INFO, "imap.end", K_STR(account, s->served->address), K_STR(peer, s->served->peer),
+		  K_INT(count, s->commands), K_INT(ms, clock_mono_ms() - s->began_ms));
+}
+
 static void imap_end(struct conn *c)
 {
 	struct served *served = conn_session(c);
 	struct imap *s = served ? session_of(c) : NULL;
 
 	if (s) {
+		log_end(s);
 		pending_drop(s->pending);
 		append_free(s->append);
 		imap_unselect(s);

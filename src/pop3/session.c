@@ -6,6 +6,7 @@
  * Replies of many lines, and messages, are written in steps: what is left of one is in "list" or
  * "sending", and the next command waits for it.
  */
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -34,7 +35,8 @@ struct pop3 {
 	uint32_t count;
 	unsigned char *deleted, *read; /* bits, by number - 1 */
 	enum pop3_language language;
-	unsigned errors;
+	unsigned errors, commands;
+	int64_t began_ms;      /* monotonic */
 	bool closing, draining, started, locked;
 	enum pop3_listing listing;
 	uint32_t list_next;
@@ -369,6 +371,7 @@ static unsigned take_input(struct pop3 *s)
 
 	switch (pop3_line(conn_input(s->conn), POP3_LINE_MAX, &line, &used)) {
 	case POP3_LINE_READY:
+		s->commands++;
 		command(s, line);
 		conn_consume(s->conn, used);
 		return 0;
@@ -420,6 +423,7 @@ static struct pop3 *pop3_new(struct conn *c, struct served *served)
 
 	s->conn = c;
 	s->served = served;
+	s->began_ms = clock_mono_ms();
 	s->content.fd = -1;
 	if (str_eq(served->client_id, STR("ko")))
 		s->language = POP3_KOREAN;
@@ -476,12 +480,19 @@ static unsigned pop3_run(struct conn *c, enum wake wake)
 	return go(s);
 }
 
+static void log_end(const struct pop3 *s)
+{
+	log_event(LOG_INFO, "pop3.end", K_STR(account, s->served->address), K_STR(peer, s->served->peer),
+		  K_INT(count, s->commands), K_INT(ms, clock_mono_ms() - s->began_ms));
+}
+
 static void pop3_end(struct conn *c)
 {
 	struct served *served = conn_session(c);
 	struct pop3 *s = served ? served->protocol : NULL;
 
 	if (s) {
+		log_end(s);
 		content_fini(&s->content);
 		if (s->view)
 			view_close(s->view);
