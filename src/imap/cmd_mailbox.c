@@ -47,7 +47,7 @@ static bool create_params(struct parse *p, enum special_use *out, unsigned *out_
 		if (!special_use_find((struct str){start, word.n + 1}, out))
 			*out = USE_NONE;
 	} while (scan_byte(&p->s, ' '));
-	return parse_char(p, ')') && parse_char(p, ')');
+	return scan_lit(&p->s, STR("))")) || parse_fail(p, "Missing closing parenthesis");
 }
 
 static bool find_mailbox(struct imap *s, struct str name, struct mailbox_entry *out)

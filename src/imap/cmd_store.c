@@ -164,7 +164,8 @@ enum step cmd_store(struct imap *s, struct command *c)
 		if (!view_store_flags(s->view, uids, &r->change, s->arena, &refused, &modseq, &err))
 			return imap_fail(s, &err);
 		note_modified(s, c, r, refused);
-		s->echo = r->silent ? (struct uid_set){} : uids;
+		if (!r->silent)
+			s->echo = uids;
 		s->echo_not = refused;
 		if (!imap_update(s, true))
 			return STEP_DONE;
