@@ -53,6 +53,7 @@ struct sync {
 	bool still;
 	bool deep; /* sizes and mtimes are compared too */
 	int reading;
+	uint32_t highest; /* UID that the index has */
 	uint64_t modseq;
 	struct index_edit edit;
 	bool began; /* the mark is set */
@@ -318,8 +319,10 @@ static bool take_mine(struct sync *s, struct found *f, struct err *err)
 		return set_aside(s, f, err);
 	if (!s->rebuild && !index_vanished_has(s->ix, s->m->row, uid, &known, err))
 		return false;
-	/* Expunged once: its UID is not given again. Other size: another message. */
-	if (known || f->size != f->name.size || uid >= s->d->state.uidnext + UID_LEAP_MAX) {
+	/* Expunged once: its UID is not given again. Other size: another message. Below others that clients
+	 * have seen: it would move their sequence numbers. */
+	if (known || uid < s->highest || f->size != f->name.size ||
+	    uid >= s->d->state.uidnext + UID_LEAP_MAX) {
 		add_other(s, f);
 		return true;
 	}
@@ -376,6 +379,7 @@ static bool match_index(struct sync *s, struct err *err)
 	for (uint32_t uid = 1; (ok = index_find_next(&r, uid, &h, &c, &found, err)) && found;
 	     uid = h.uid + 1) {
 		struct found *f = mine_find(s, h.uid, c.base), probed;
+		s->highest = h.uid;
 		if (!f && !s->still && probe(s, &h, &c, &probed))
 			f = &probed;
 		if (f)
