@@ -54,6 +54,17 @@ struct call {
 	void *ctx;
 };
 
+struct waiting { /* an asynchronous call beyond the credit; not sent yet */
+	struct waiting *next;
+	enum message_type request;
+	int64_t deadline_us;
+	channel_answer *fn;
+	void *ctx;
+	struct buf bytes;
+	int fds[MESSAGE_FDS_MAX]; /* duplicates, ours */
+	int nfds;
+};
+
 struct served {
 	uint64_t wire_id, handle; /* handle 0: free */
 	enum message_type request;
@@ -71,6 +82,8 @@ struct channel {
 	unsigned calls_n, served_n, asyncs;
 	uint64_t call_serial, served_serial;
 	unsigned slot_waiters;
+	struct waiting *waiting_first, **waiting_last;
+	unsigned waiting_n;
 	struct cond slot_free;
 	struct packet *out_first, **out_last;
 	unsigned out_n;
@@ -273,6 +286,8 @@ static void free_call(struct channel *ch, struct call *c)
 	ch->calls_n--;
 	if (ch->slot_waiters)
 		cond_signal(&ch->slot_free);
+	else if (ch->waiting_first)
+		wake_reader(ch); /* feed_waiting */
 }
 
 static struct call *take_slot(struct channel *ch)
@@ -387,6 +402,63 @@ end:
 	return answered;
 }
 
+static void fill_async(struct channel *ch, struct call *c, enum message_type request, int64_t deadline_us,
+		       channel_answer *fn, void *ctx)
+{
+	lock_held(&ch->lock);
+	c->request = request;
+	c->deadline_us = deadline_us;
+	c->fn = fn;
+	c->ctx = ctx;
+	ch->asyncs++;
+}
+
+static void waiting_free(struct waiting *w)
+{
+	for (int i = 0; i < w->nfds; i++)
+		close(w->fds[i]);
+	buf_free(&w->bytes);
+	free(w);
+}
+
+/* Takes the bytes on success. */
+static bool keep_waiting(struct channel *ch, const struct waiting *call, const int fds[], int nfds,
+			 struct err *err)
+{
+	lock_held(&ch->lock);
+	if (ch->waiting_n >= CHANNEL_WAITING_MAX)
+		return err_set(err, ERR_LIMIT, "too busy");
+	struct waiting *w = mem_alloc(sizeof(*w));
+	*w = *call;
+	w->next = NULL;
+	w->nfds = 0;
+	for (int i = 0; i < nfds; i++) {
+		int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+		if (fd < 0) {
+			w->bytes = (struct buf){0};
+			waiting_free(w);
+			return err_sys(err, "dup");
+		}
+		w->fds[w->nfds++] = fd;
+	}
+	*ch->waiting_last = w;
+	ch->waiting_last = &w->next;
+	ch->waiting_n++;
+	return true;
+}
+
+static struct waiting *pop_waiting(struct channel *ch)
+{
+	lock_held(&ch->lock);
+	struct waiting *w = ch->waiting_first;
+
+	ch->waiting_first = w->next;
+	if (!ch->waiting_first)
+		ch->waiting_last = &ch->waiting_first;
+	ch->waiting_n--;
+	return w;
+}
+
 bool channel_call_async(struct channel *ch, const struct message *req, int64_t ms, channel_answer *fn,
 			void *ctx, struct err *err)
 {
@@ -397,16 +469,19 @@ bool channel_call_async(struct channel *ch, const struct message *req, int64_t m
 	if (!check_request(ch, req, &out, fds, &nfds, err))
 		return false;
 	LOCK_SCOPED(&ch->lock);
-	struct call *c = ch->stop ? NULL : take_slot(ch);
-	if (!c)
-		return err_set(err, ERR_LIMIT, "too busy");
-	c->request = req->type;
-	c->deadline_us = deadline;
-	c->fn = fn;
-	c->ctx = ctx;
-	ch->asyncs++;
-	if (!send_call(ch, c, &out, fds, nfds, err))
-		return false;
+	if (ch->stop)
+		return err_set(err, ERR_GONE, "shutting down");
+	struct call *c = ch->waiting_first ? NULL : take_slot(ch);
+	if (!c) {
+		struct waiting w = {.request = req->type, .deadline_us = deadline, .fn = fn, .ctx = ctx, .bytes = out};
+		if (!keep_waiting(ch, &w, fds, nfds, err))
+			return false;
+		out = (struct buf){0};
+	} else {
+		fill_async(ch, c, req->type, deadline, fn, ctx);
+		if (!send_call(ch, c, &out, fds, nfds, err))
+			return false;
+	}
 	if (deadline < ch->next_deadline_us) {
 		ch->next_deadline_us = deadline;
 		wake_reader(ch);
@@ -439,6 +514,48 @@ static void run_ended(const struct ended list[], unsigned n, const struct err *w
 {
 	for (unsigned i = 0; i < n; i++)
 		list[i].fn(list[i].ctx, NULL, why);
+}
+
+/* Waiting calls take the slots that have become free, or give up when their time is over. */
+static void feed_waiting(struct channel *ch)
+{
+	lock_take(&ch->lock);
+	while (ch->waiting_first) {
+		struct waiting *w = ch->waiting_first;
+		bool late = w->deadline_us <= clock_mono_us();
+		struct call *c = late || ch->fd < 0 ? NULL : take_slot(ch);
+		struct err err = {0};
+		if (!late && !c)
+			break;
+		(void)pop_waiting(ch);
+		bool sent = false;
+		if (late) {
+			err_set(&err, ERR_TEMP, "too busy");
+		} else {
+			fill_async(ch, c, w->request, w->deadline_us, w->fn, w->ctx);
+			sent = send_call(ch, c, &w->bytes, w->fds, w->nfds, &err);
+		}
+		if (!sent) {
+			lock_drop(&ch->lock);
+			w->fn(w->ctx, NULL, &err);
+			lock_take(&ch->lock);
+		}
+		waiting_free(w);
+	}
+	lock_drop(&ch->lock);
+}
+
+static void drop_waiting(struct channel *ch, const struct err *why)
+{
+	for (;;) {
+		lock_take(&ch->lock);
+		struct waiting *w = ch->waiting_first ? pop_waiting(ch) : NULL;
+		lock_drop(&ch->lock);
+		if (!w)
+			return;
+		w->fn(w->ctx, NULL, why);
+		waiting_free(w);
+	}
 }
 
 /* ---- losing and replacing the other side -------------------------------------------------- */
@@ -518,14 +635,15 @@ static void expire_calls(struct channel *ch)
 	int64_t now = clock_mono_us();
 
 	lock_take(&ch->lock);
-	if (ch->next_deadline_us > now || ch->asyncs == 0) {
-		if (ch->asyncs == 0)
+	bool none = ch->asyncs == 0 && !ch->waiting_first;
+	if (ch->next_deadline_us > now || none) {
+		if (none)
 			ch->next_deadline_us = INT64_MAX;
 		lock_drop(&ch->lock);
 		return;
 	}
 	err_set(&why, ERR_TEMP, "service does not answer");
-	ch->next_deadline_us = INT64_MAX;
+	ch->next_deadline_us = ch->waiting_first ? ch->waiting_first->deadline_us : INT64_MAX;
 	for (struct call *c = ch->calls; c < ch->calls + CHANNEL_CREDIT; c++) {
 		if (c->id == 0 || !c->fn)
 			continue;
@@ -692,7 +810,7 @@ static int receive(struct channel *ch)
 static int reader_timeout(struct channel *ch)
 {
 	lock_held(&ch->lock);
-	if (ch->asyncs == 0 || ch->next_deadline_us == INT64_MAX)
+	if (ch->next_deadline_us == INT64_MAX)
 		return -1;
 	int64_t left = ch->next_deadline_us - clock_mono_us();
 	return left <= 0 ? 0 : left > 60000000 ? 60000 : (int)(left / 1000) + 1;
@@ -719,8 +837,9 @@ static void *reader(void *arg)
 			return NULL;
 		if (p[1].fd >= 0 && p[1].revents && !channel_pump(ch))
 			lose(ch);
-		expire_calls(ch);
 		adopt_next(ch);
+		feed_waiting(ch);
+		expire_calls(ch);
 	}
 }
 
@@ -783,6 +902,7 @@ bool channel_new(enum channel_kind kind, enum channel_side side, int fd, struct 
 	ch->next_fd = -1;
 	ch->wake = -1;
 	ch->out_last = &ch->out_first;
+	ch->waiting_last = &ch->waiting_first;
 	ch->next_deadline_us = INT64_MAX;
 	ch->arena = arena_new();
 	ch->in = mem_alloc(PACKET_MAX);
@@ -816,6 +936,7 @@ void channel_free(struct channel *ch)
 	drop_output(ch);
 	lock_drop(&ch->lock);
 	run_ended(list, n, &why);
+	drop_waiting(ch, &why);
 	fd_close(&ch->fd);
 	fd_close(&ch->next_fd);
 	fd_close(&ch->wake);

@@ -8,8 +8,8 @@
  * gets an id; answers may come in any order. Receivers treat senders as hostile: a message that
  * is not legal on this kind of channel, too long, or with surplus descriptors costs the sender the
  * channel (closed, logged), never the receiver its life. At most 64 KiB a message, more as a
- * sealed memfd. Credit: at most CHANNEL_CREDIT requests under way; more wait (sync) or fail with
- * ERR_LIMIT (async).
+ * sealed memfd. Credit: at most CHANNEL_CREDIT requests under way; more wait on our side, and more than
+ * CHANNEL_WAITING_MAX asynchronous ones fail with ERR_LIMIT.
  *
  * A dead other side: calls fail with ERR_TEMP, except those of "repeatable" messages: they wait, up
  * to their own deadline, for the descriptor that the master sends (channel_replace) and go out
@@ -23,7 +23,8 @@
 #include "base/err.h"
 #include "ipc/messages.h"
 
-enum { CHANNEL_CREDIT = 256, CHANNEL_MESSAGE_MAX = 65536, CHANNEL_POSTS_MAX = 4096 };
+enum { CHANNEL_CREDIT = 256, CHANNEL_MESSAGE_MAX = 65536, CHANNEL_POSTS_MAX = 4096,
+       CHANNEL_WAITING_MAX = 20000 };
 enum channel_side { CHANNEL_CLIENT, CHANNEL_SERVER };
 struct channel;
 

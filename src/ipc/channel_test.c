@@ -130,7 +130,7 @@ static void many_threads(void **state)
 }
 
 /* Keeps the requests, for answers later and in another order. */
-static uint64_t kept[CHANNEL_CREDIT + 8];
+static uint64_t kept[8192];
 static atomic_int kept_n;
 static void keep(void *ctx, struct channel *ch, uint64_t id, struct message *m)
 {
@@ -177,8 +177,6 @@ static void credit(void **state)
 	start(server);
 	for (int i = 0; i < CHANNEL_CREDIT; i++)
 		assert_true(channel_call_async(client, &q, 60000, count_answer, NULL, &err));
-	assert_false(channel_call_async(client, &q, 60000, count_answer, NULL, &err));
-	assert_int_equal(err.kind, ERR_LIMIT);
 	assert_false(ask(client, "a@b", 20, &err)); /* waits for credit, in vain */
 	assert_int_equal(err.kind, ERR_LIMIT);
 	wait_for(&kept_n, CHANNEL_CREDIT);
@@ -189,6 +187,56 @@ static void credit(void **state)
 	assert_int_equal(atomic_load(&failed), 0);
 	channel_free(client);
 	channel_free(server);
+}
+
+/* Calls beyond the credit go out, in order, as answers come. */
+static void beyond_the_credit(void **state)
+{
+	enum { MANY = 2000 };
+	int fds[2];
+	struct err err = {0};
+	struct message q = lookup("a@b"), r = {.type = MSG_rcpt_lookup_result};
+
+	reset();
+	pair(fds);
+	struct channel *client = open_end(CHANNEL_LOOKUP, CHANNEL_CLIENT, fds[0]);
+	struct channel *server = open_end(CHANNEL_LOOKUP, CHANNEL_SERVER, fds[1]);
+	channel_handle(server, keep, NULL);
+	start(client);
+	start(server);
+	for (int i = 0; i < MANY; i++)
+		assert_true(channel_call_async(client, &q, 60000, count_answer, NULL, &err));
+	for (int i = 0; i < MANY; i++) {
+		wait_for(&kept_n, i + 1);
+		assert_true(atomic_load(&kept_n) <= i + CHANNEL_CREDIT);
+		assert_true(channel_reply(server, kept[i], &r));
+	}
+	wait_for(&answered, MANY);
+	/* Waiting ones have a deadline too, and an end. */
+	for (int i = 0; i < CHANNEL_CREDIT; i++)
+		assert_true(channel_call_async(client, &q, 60000, count_answer, NULL, &err));
+	assert_true(channel_call_async(client, &q, 30, count_answer, NULL, &err));
+	wait_for(&failed, 1);
+	assert_true(channel_call_async(client, &q, 60000, count_answer, NULL, &err));
+	channel_free(client);
+	assert_int_equal(atomic_load(&failed), 1 + CHANNEL_CREDIT + 1);
+	channel_free(server);
+}
+
+static void waiting_is_bounded(void **state)
+{
+	struct err err = {0};
+	struct message q = lookup("a@b");
+	int n = 0;
+
+	reset();
+	struct channel *client = open_end(CHANNEL_LOOKUP, CHANNEL_CLIENT, -1);
+	while (channel_call_async(client, &q, 60000, count_answer, NULL, &err))
+		n++;
+	assert_int_equal(n, CHANNEL_CREDIT + CHANNEL_WAITING_MAX);
+	assert_int_equal(err.kind, ERR_LIMIT);
+	channel_free(client);
+	assert_int_equal(atomic_load(&failed), n);
 }
 
 static void no_answer(void **state)
@@ -502,6 +550,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(call_and_answer),     cmocka_unit_test(many_threads),
+		cmocka_unit_test(beyond_the_credit),   cmocka_unit_test(waiting_is_bounded),
 		cmocka_unit_test(credit),              cmocka_unit_test(no_answer),
 		cmocka_unit_test(descriptors),         cmocka_unit_test(hostile_senders),
 		cmocka_unit_test(too_many_requests),   cmocka_unit_test(death_and_replacement),

@@ -67,6 +67,8 @@ static void fuzz_packets(const struct fuzz_end *ends, size_t n, const uint8_t *d
 	}
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 #define FUZZ_ROLE(...)                                                                        \
 	int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)                          \
 	{                                                                                     \

@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 enum { SUSPECT_CRASHES = 2, SUSPECT_MS = 600000 };
-enum { TAKEN = 0, TAKEN_NO = 1, TAKEN_TOO_MANY = 2 };
+enum { TAKEN, TAKEN_NO, TAKEN_TOO_MANY }; /* codes of handover_taken */
 
 struct session {
 	struct served served; /* first: what the protocol sees */
@@ -119,18 +119,43 @@ static unsigned say_ended(struct conn *c, const struct session *s)
 	return PARK_CLOSE;
 }
 
-static void enter(struct session *s, struct conn *c)
+/* Into the list before it runs, so that the limit is exact. False: too many of this account. */
+static bool enter(struct session *s, unsigned most)
 {
 	struct mailbox_role *m = s->mailbox;
+	unsigned n = 0;
 
-	s->conn = conn_ref(c);
-	conn_session_set(c, &s->served);
 	LOCK_SCOPED(&m->lock);
+	for (struct session *o = m->sessions; o; o = o->next)
+		n += str_eq(o->served.address, s->served.address);
+	if (n >= most)
+		return false;
 	s->next = m->sessions;
 	s->prev = &m->sessions;
 	if (s->next)
 		s->next->prev = &s->next;
 	m->sessions = s;
+	m->sessions_n++;
+	return true;
+}
+
+static void leave(struct session *s)
+{
+	struct mailbox_role *m = s->mailbox;
+
+	LOCK_SCOPED(&m->lock);
+	*s->prev = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+	m->sessions_n--;
+}
+
+/* The first run, or the end without one. */
+static void connect_session(struct session *s, struct conn *c)
+{
+	LOCK_SCOPED(&s->mailbox->lock);
+	s->conn = conn_ref(c);
+	conn_session_set(c, &s->served);
 }
 
 static unsigned session_run(struct conn *c, enum wake wake)
@@ -138,7 +163,7 @@ static unsigned session_run(struct conn *c, enum wake wake)
 	struct session *s = conn_owner(c);
 
 	if (!s->conn)
-		enter(s, c);
+		connect_session(s, c);
 	log_context(STR_NONE, STR_NONE, s->served.address); /* names the account in crash notes */
 	if (atomic_load(&s->ended))
 		return say_ended(c, s);
@@ -148,22 +173,13 @@ static unsigned session_run(struct conn *c, enum wake wake)
 static void session_end(struct conn *c)
 {
 	struct session *s = conn_owner(c);
-	struct mailbox_role *m = s->mailbox;
-	struct conn *held = s->conn;
 
-	if (!held) /* ended before its first run */
-		conn_session_set(c, &s->served);
-	lock_take(&m->lock);
-	if (held) {
-		*s->prev = s->next;
-		if (s->next)
-			s->next->prev = s->prev;
-	}
-	m->sessions_n--;
-	lock_drop(&m->lock);
-	s->protocol->end(c); /* calls release */
-	if (held)
-		conn_unref(held);
+	if (!s->conn)
+		connect_session(s, c);
+	struct conn *held = s->conn;
+	leave(s);
+	s->protocol->end(c); /* calls release: s is gone */
+	conn_unref(held);
 }
 
 static const struct protocol session_protocol = {"served", session_run, session_end};
@@ -191,21 +207,12 @@ static void end_sessions(struct mailbox_role *m, struct str account)
 	for (struct session *s = m->sessions; s; s = s->next)
 		if (is_of(s->served.address, account)) {
 			atomic_store(&s->ended, true);
-			conn_wake(s->conn);
+			if (s->conn)
+				conn_wake(s->conn);
 			n++;
 		}
 	if (n)
 		log_event(LOG_INFO, "mailbox.sessions.ended", K_STR(account, account), K_INT(count, n));
-}
-
-static unsigned sessions_of(struct mailbox_role *m, struct str account)
-{
-	unsigned n = 0;
-
-	LOCK_SCOPED(&m->lock);
-	for (struct session *s = m->sessions; s; s = s->next)
-		n += str_eq(s->served.address, account);
-	return n;
 }
 
 /* ---- hand-over ------------------------------------------------------------------------------------ */
@@ -218,16 +225,13 @@ struct handover { /* copied from the message, for a worker */
 	struct msg_handover m;
 };
 
-static void answer(struct handover *h, uint32_t code)
+static void answer(struct mailbox_role *m, struct channel *ch, uint64_t id, uint32_t code)
 {
 	struct message r = {.type = MSG_handover_taken, .handover_taken.code = code};
 
-	(void)channel_reply(h->ch, h->id, &r);
-	lock_take(&h->mailbox->lock);
-	*(code ? &h->mailbox->refused : &h->mailbox->handovers) += 1;
-	lock_drop(&h->mailbox->lock);
-	fd_close(&h->m.socket);
-	arena_free(h->arena);
+	(void)channel_reply(ch, id, &r);
+	LOCK_SCOPED(&m->lock);
+	*(code ? &m->refused : &m->handovers) += 1;
 }
 
 /* The session takes the arena. */
@@ -259,11 +263,40 @@ static bool adopt(struct handover *h, struct session *s, struct err *err)
 		.tls_cipher = h->m.tls_cipher,
 	};
 
-	lock_take(&h->mailbox->lock);
-	h->mailbox->sessions_n++;
-	lock_drop(&h->mailbox->lock);
 	return net_adopt(h->mailbox->role->net, h->m.socket, &session_protocol, s, &f, h->m.input,
 			 h->m.account, err);
+}
+
+static bool open_account(struct handover *h, const struct ticket_facts *t, struct account **out)
+{
+	struct account_facts f = {t->account_id, t->account, t->language, t->quota_bytes, t->quota_messages};
+	struct err err = {0};
+
+	if (account_open(h->mailbox->store, &f, out, &err))
+		return true;
+	log_err(LOG_ERROR, "mailbox.account.failed", &err);
+	return false;
+}
+
+/* Takes the account, whatever comes of it; the code for the door. On TAKEN the session has the
+ * hand-over's arena and may have ended already. */
+static uint32_t begin_session(struct handover *h, struct session *s)
+{
+	CONFIG_SCOPED c = role_config(h->mailbox->role);
+	struct err err = {0};
+
+	if (!enter(s, (unsigned)config_int(c, SETTING_IMAP_MAX_CONNECTIONS_PER_ACCOUNT))) {
+		account_close(s->served.account);
+		config_unref((struct config *)(uintptr_t)s->served.config);
+		return TAKEN_TOO_MANY;
+	}
+	if (adopt(h, s, &err))
+		return TAKEN;
+	log_err(LOG_ERROR, "mailbox.adopt.failed", &err);
+	leave(s);
+	account_close(s->served.account);
+	config_unref((struct config *)(uintptr_t)s->served.config);
+	return TAKEN_NO;
 }
 
 /* On a worker: opening an account may wait for the disk. */
@@ -271,48 +304,26 @@ static void take_over(void *ctx)
 {
 	struct handover *h = ctx;
 	struct mailbox_role *m = h->mailbox;
+	struct channel *ch = h->ch;
 	const struct protocol *p = protocol_of(h->m.service);
-	CONFIG_SCOPED c = role_config(m->role);
+	uint64_t id = h->id;
 	struct ticket_facts t;
 	struct account *account;
-	struct err err = {0};
+	uint32_t code = TAKEN_NO;
 
 	log_context(STR_NONE, STR_NONE, h->m.account);
 	if (!p || !ticket_take(m->tickets, h->m.ticket, h->m.account, h->arena, &t)) {
 		log_event(LOG_ERROR, "mailbox.handover.no_ticket", K_STR(account, h->m.account),
 			  K_STR(peer, h->m.peer));
-		answer(h, TAKEN_NO);
-	} else if (sessions_of(m, t.account) >= config_int(c, SETTING_IMAP_MAX_CONNECTIONS_PER_ACCOUNT)) {
-		answer(h, TAKEN_TOO_MANY);
-	} else {
-		struct account_facts f = {t.account_id, t.account, t.language, t.quota_bytes,
-					  t.quota_messages};
+	} else if (open_account(h, &t, &account)) {
 		h->m.account = t.account;
-		if (!account_open(m->store, &f, &account, &err)) {
-			log_err(LOG_ERROR, "mailbox.account.failed", &err);
-			answer(h, TAKEN_NO);
-		} else {
-			struct session *s = session_new(h, p, account);
-			struct channel *ch = h->ch;
-			uint64_t id = h->id;
-			/* The session may end, and its arena with it, before we are back. */
-			if (adopt(h, s, &err)) {
-				struct message r = {.type = MSG_handover_taken};
-				(void)channel_reply(ch, id, &r);
-				lock_take(&m->lock);
-				m->handovers++;
-				lock_drop(&m->lock);
-			} else {
-				log_err(LOG_ERROR, "mailbox.adopt.failed", &err);
-				account_close(account);
-				config_unref((struct config *)(uintptr_t)s->served.config);
-				lock_take(&m->lock);
-				m->sessions_n--;
-				lock_drop(&m->lock);
-				answer(h, TAKEN_NO);
-			}
-		}
+		code = begin_session(h, session_new(h, p, account));
 	}
+	if (code != TAKEN) {
+		fd_close(&h->m.socket);
+		arena_free(h->arena);
+	}
+	answer(m, ch, id, code);
 	log_context_clear();
 }
 

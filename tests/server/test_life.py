@@ -316,6 +316,30 @@ def test_logins_that_wait_survive_the_death_of_auth(make_pabal):
         s.close()
 
 
+def test_more_logins_at_once_than_a_channel_carries(make_pabal):
+    p = make_pabal()
+    pid = p.role("auth")["pid"]
+    waiting = []
+    for _ in range(400):
+        s, r = p.connect("imaps")
+        assert r.readline().startswith(b"* OK")
+        waiting.append((s, r))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for s, _ in waiting:
+            s.sendall(b"a LOGIN %s %s\r\n" % (p.address("test1").encode(), p.password("test1").encode()))
+        time.sleep(0.5)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    answers = [r.readline() for s, r in waiting]
+    ok = sum(a.startswith(b"a OK") for a in answers)
+    limit = 50  # imap.max_connections_per_account
+    assert ok == limit, answers[:3]
+    assert all(b"LIMIT" in a or b"UNAVAILABLE" in a for a in answers if not a.startswith(b"a OK")), answers
+    for s, _ in waiting:
+        s.close()
+
+
 def test_the_death_of_mailbox_ends_its_sessions_only(make_pabal):
     p = make_pabal(accounts=("u1", "u2", "u3", "u4", "u5", "u6"), aliases=())
     p.expected_crashes = True
