@@ -33,7 +33,7 @@ vmail=6000
 if getent group $vmail >/dev/null || getent passwd $vmail >/dev/null; then vmail=; fi
 group vmail $vmail
 user vmail vmail "$data" $vmail
-for role in smtp login auth keys log; do
+for role in smtp login auth keys log dns relay; do
 	group pabal-$role
 	user pabal-$role pabal-$role "$data"
 done

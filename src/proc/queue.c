@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/scan.h"
 #include "net/net.h"
+#include "proc/queue_relay.h"
 #include "proc/settle_int.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -278,6 +279,20 @@ static bool add_sources(struct queue_role *q, struct sandbox *s, const struct co
 	return good;
 }
 
+static bool read_shaping(const struct config *c, struct arena *a, struct str *out, struct err *err)
+{
+	BUF_SCOPED b = {0};
+	const char *path = config_path(c, SETTING_SHAPING_FILE);
+
+	*out = STR_NONE;
+	if (!*path)
+		return true;
+	if (!file_read_whole(AT_FDCWD, path, 1 << 20, &b, err))
+		return err_while(err, "reading %s", path);
+	*out = arena_str(a, buf_str(&b));
+	return true;
+}
+
 static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 {
 	struct queue_role *q = r->state;
@@ -304,8 +319,15 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 		.over_quota_temp = config_enum(c, SETTING_STORE_OVER_QUOTA) == CONFIG_OVER_QUOTA_TEMP,
 		.expire_s = config_duration_ms(c, SETTING_QUEUE_BOUNCE_AFTER) / 1000,
 		.retry_s = config_duration_ms(c, SETTING_QUEUE_RETRY_MIN) / 1000,
+		.default_tls = (enum relay_tls)config_enum(c, SETTING_RELAY_TLS),
 		.cold = r->cold,
 	};
+	struct queue_route *routes;
+	if (!relay_routes(c, a, &routes, &o.routes_n, err) || !read_shaping(c, a, &o.shaping, err))
+		return false;
+	o.routes = routes;
+	if (config_bool(c, SETTING_RELAY_ENABLED))
+		o.relay = relay_services_of(r);
 	return queue_open(&o, &q->queue, err) && add_sources(q, s, c, err) && queue_recover(q->queue, err);
 }
 

@@ -39,7 +39,7 @@ struct role_form {
 	void (*status)(struct role *r, struct json_writer *w); /* members of an object; on a worker */
 };
 extern const struct role_form role_form_log, role_form_keys, role_form_auth, role_form_smtp, role_form_login,
-	role_form_mailbox, role_form_queue;
+	role_form_mailbox, role_form_queue, role_form_dns, role_form_relay;
 
 const struct role_form *role_form(enum role_id id);
 

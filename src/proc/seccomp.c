@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #ifdef PABAL_SANITIZED
 /* Sanitizers need more calls than we wish to know. */
@@ -60,6 +61,10 @@ static const int connected[] = {
 	SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(socketpair), SCMP_SYS(setsockopt), SCMP_SYS(listen),
 	SCMP_SYS(sendfile), SCMP_SYS(splice),
 };
+/* Internet sockets only: see add_network. */
+static const int network[] = {
+	SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(setsockopt), SCMP_SYS(ioctl),
+};
 static const int deadly[] = {
 	SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv),
 	SCMP_SYS(process_vm_writev), SCMP_SYS(pidfd_getfd), SCMP_SYS(mount), SCMP_SYS(umount2),
@@ -100,6 +105,17 @@ static int add_restricted(scmp_filter_ctx f)
 	return rc;
 }
 
+static int add_network(scmp_filter_ctx f)
+{
+	int rc = ADD(f, SCMP_ACT_ALLOW, network);
+
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_INET));
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_INET6));
+	return rc;
+}
+
 static int build(scmp_filter_ctx f, unsigned calls)
 {
 	int rc = ADD(f, SCMP_ACT_ALLOW, every_role);
@@ -110,6 +126,8 @@ static int build(scmp_filter_ctx f, unsigned calls)
 		rc = ADD(f, SCMP_ACT_ALLOW, watching);
 	if (rc == 0 && (calls & SANDBOX_CONNECTED))
 		rc = ADD(f, SCMP_ACT_ALLOW, connected);
+	if (rc == 0 && (calls & SANDBOX_NETWORK))
+		rc = add_network(f);
 	if (rc == 0)
 		rc = add_restricted(f);
 	if (rc == 0)

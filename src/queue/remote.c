@@ -35,7 +35,7 @@ enum {
 	ROUTE_TTL_MIN_S = 60,
 	ROUTE_TTL_MAX_S = 3600,
 	SPREAD_S = 30,          /* what does not fit in memory comes again in so many seconds */
-	JOBS_MAX = 500,         /* transactions under way in all */
+	JOBS_MAX = 200,         /* transactions under way in all */
 };
 
 struct unit {

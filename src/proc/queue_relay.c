@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+#include "proc/queue_relay.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scan.h"
+#include "dns/resolver.h"
+#include "proc/role_int.h"
+#include "queue/relay_wire.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DNS_WAIT_MS = 30000, RELAY_WAIT_MS = 3600000, INLINE_MAX = 32768, MX_MAX = 20, PASSWORD_MAX = 1024 };
+
+/* ---- routes by MX ------------------------------------------------------------------------------------- */
+
+struct route_call {
+	struct role *role;
+	route_done *done;
+	void *ctx;
+	size_t n;
+	char domain[256];
+};
+
+struct mx {
+	uint16_t preference;
+	struct str name;
+};
+
+static int by_preference(const void *a, const void *b)
+{
+	const struct mx *x = a, *y = b;
+	return x->preference != y->preference ? x->preference - y->preference : str_cmp(x->name, y->name);
+}
+
+/* MX names by preference. "." alone is a null MX (RFC 7505). */
+static bool read_mx(struct str records, struct mx out[MX_MAX], size_t *out_n, bool *null_mx)
+{
+	struct scan s = scan_of(records);
+	uint16_t preference;
+	struct str data, name;
+	size_t n = 0, all = 0;
+
+	*null_mx = false;
+	while (!scan_end(&s)) {
+		if (!scan_le16(&s, &preference) || !scan_skip(&s, 8) || !scan_le_str(&s, 65535, &data) ||
+		    !scan_le_str(&s, 255, &name))
+			return false;
+		all++;
+		if (!name.n)
+			*null_mx = true;
+		else if (n < MX_MAX && !str_has_ctl(name) && !str_has_byte(name, ' '))
+			out[n++] = (struct mx){preference, name};
+	}
+	*null_mx = *null_mx && all == 1;
+	qsort(out, n, sizeof(*out), by_preference);
+	*out_n = n;
+	return true;
+}
+
+static void route_of_reply(struct route_call *c, const struct msg_dns_reply *r, struct buf *hosts, struct route_answer *a)
+{
+	struct mx mx[MX_MAX];
+	size_t n;
+	bool null_mx;
+
+	a->ttl_s = r->ttl;
+	a->secure = r->secure;
+	switch ((enum dns_status)r->status) {
+	case DNS_FOUND:
+		if (!read_mx(r->records, mx, &n, &null_mx)) {
+			a->kind = ROUTE_TEMP;
+			return;
+		}
+		a->kind = null_mx ? ROUTE_NULL_MX : ROUTE_MX;
+		for (size_t i = 0; i < n; i++) {
+			if (hosts->n)
+				buf_byte(hosts, ' ');
+			buf_add(hosts, mx[i].name);
+		}
+		break;
+	case DNS_NODATA: /* implicit MX (RFC 5321 5.1) */
+		a->kind = ROUTE_MX;
+		break;
+	case DNS_NXDOMAIN:
+		a->kind = ROUTE_NXDOMAIN;
+		return;
+	case DNS_BOGUS:
+	case DNS_SERVFAIL:
+	case DNS_TIMEOUT:
+		a->kind = ROUTE_TEMP;
+		return;
+	}
+	if (a->kind == ROUTE_MX && !hosts->n)
+		buf_add_bytes(hosts, c->domain, c->n);
+	a->hosts = buf_str(hosts);
+}
+
+static void on_mx(void *ctx, struct message *reply, const struct err *err)
+{
+	struct route_call *c = ctx;
+	struct route_answer a = {.kind = ROUTE_TEMP};
+	BUF_SCOPED hosts = {0};
+
+	if (!err && reply->type == MSG_dns_reply)
+		route_of_reply(c, &reply->dns_reply, &hosts, &a);
+	c->done(c->ctx, &a);
+	free(c);
+}
+
+static void route(void *ctx, struct str domain, route_done *done, void *done_ctx)
+{
+	struct role *r = ctx;
+	struct route_call *c = mem_new(struct route_call);
+	struct message m = {.type = MSG_dns_query};
+	struct err err = {0};
+
+	*c = (struct route_call){.role = r, .done = done, .ctx = done_ctx};
+	c->n = domain.n < sizeof(c->domain) ? domain.n : 0;
+	memcpy(c->domain, domain.p, c->n);
+	if (c->n && domain.p[0] == '[') { /* an address literal: no look-up */
+		done(done_ctx, &(struct route_answer){.kind = ROUTE_MX, .hosts = domain, .ttl_s = 3600});
+		free(c);
+		return;
+	}
+	m.dns_query.name = (struct str){c->domain, c->n};
+	m.dns_query.type = DNS_MX;
+	if (!c->n || !channel_call_async(role_channel(r, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS, on_mx, c, &err))
+		on_mx(c, NULL, &err);
+}
+
+/* ---- transactions ------------------------------------------------------------------------------------- */
+
+struct relay_call {
+	relay_done *done;
+	void *ctx;
+	size_t rcpt_n;
+};
+
+static void fail(struct relay_call *c, const char *why)
+{
+	ARENA_SCOPED a = arena_new();
+	struct relay_reply *replies = arena_array(a, c->rcpt_n, sizeof(*replies));
+
+	for (size_t k = 0; k < c->rcpt_n; k++)
+		replies[k] = (struct relay_reply){.scope = RELAY_MESSAGE, .status = {4, 3, 0}, .outcome = OUTCOME_SYSTEM_TEMP,
+						  .text = str_of(why)};
+	c->done(c->ctx, &(struct relay_result){.rcpt = replies, .rcpt_n = c->rcpt_n});
+	free(c);
+}
+
+static void on_relayed(void *ctx, struct message *reply, const struct err *err)
+{
+	struct relay_call *c = ctx;
+	ARENA_SCOPED a = arena_new();
+	struct relay_result r;
+	struct err bad = {0};
+
+	if (err || reply->type != MSG_relay_result || !relay_result_decode(reply->relay_result.result, a, &r, &bad) ||
+	    r.rcpt_n != c->rcpt_n) {
+		fail(c, "the relay process is not available");
+		return;
+	}
+	c->done(c->ctx, &r);
+	free(c);
+}
+
+static void relay(void *ctx, const struct relay_job *job, relay_done *done, void *done_ctx)
+{
+	struct role *r = ctx;
+	struct relay_call *c = mem_new(struct relay_call);
+	struct message m = {.type = MSG_relay_job};
+	BUF_SCOPED blob = {0};
+	FD_SCOPED body = -1;
+	struct err err = {0};
+
+	*c = (struct relay_call){done, done_ctx, job->rcpt_n};
+	relay_job_encode(&blob, job);
+	m.relay_job.job = buf_str(&blob);
+	m.relay_job.body = -1;
+	m.relay_job.side = job->content_fd;
+	m.relay_job.side_bytes = job->content_fd_bytes;
+	if (job->content.n <= INLINE_MAX) {
+		m.relay_job.content = job->content;
+	} else {
+		body = sealed_make("message", job->content);
+		if (body < 0) {
+			fail(c, "no memory for a message");
+			return;
+		}
+		m.relay_job.body = body;
+	}
+	if (!channel_call_async(role_channel(r, CHANNEL_RELAY, ROLE_RELAY, 0), &m, RELAY_WAIT_MS, on_relayed, c, &err))
+		fail(c, err.text);
+}
+
+struct relay_services relay_services_of(struct role *r)
+{
+	return (struct relay_services){r, route, relay};
+}
+
+/* ---- settings ----------------------------------------------------------------------------------------- */
+
+static bool tls_named(struct str s, enum relay_tls *out)
+{
+	static const char *const names[] = {"none", "may", "encrypt", "verify"};
+	for (int i = 0; i < 4; i++)
+		if (str_eq(s, str_of(names[i]))) {
+			*out = (enum relay_tls)i;
+			return true;
+		}
+	return false;
+}
+
+static bool read_password(struct str path, struct arena *a, struct str *out, struct err *err)
+{
+	BUF_SCOPED b = {0};
+	const char *name = arena_cstr(a, path);
+
+	if (!name || !file_read_whole(AT_FDCWD, name, PASSWORD_MAX, &b, err))
+		return err_while(err, "reading the password file of a route");
+	*out = arena_str(a, str_trim(buf_str(&b)));
+	return true;
+}
+
+static bool parse_route(struct str row, struct arena *a, struct queue_route *out, struct err *err)
+{
+	struct str rest = row, words[2] = {STR_NONE, STR_NONE};
+	size_t n = 0;
+
+	*out = (struct queue_route){.tls = RELAY_TLS_MAY};
+	while (rest.p) {
+		struct str w = str_cut(&rest, ' ');
+		bool good = true;
+		if (!w.n)
+			continue;
+		if (n < 2)
+			words[n++] = w;
+		else if (str_starts(w, STR("tls=")))
+			good = tls_named(str_from(w, 4), &out->tls);
+		else if (str_eq(w, STR("lmtp")))
+			out->lmtp = true;
+		else if (str_starts(w, STR("user=")))
+			out->user = arena_str(a, str_from(w, 5));
+		else if (str_starts(w, STR("password_file=")))
+			good = read_password(str_from(w, 14), a, &out->password, err);
+		else
+			good = false;
+		if (!good)
+			return err->kind != ERR_NONE ? false : err_set(err, ERR_SYNTAX, "routes: \"%.*s\" is not understood", STR_ARG(w));
+	}
+	if (n < 2)
+		return err_set(err, ERR_SYNTAX, "routes: \"%.*s\" names no host", STR_ARG(row));
+	out->pattern = arena_lower(a, words[0]);
+	struct str hosts = arena_str(a, words[1]);
+	for (size_t i = 0; i < hosts.n; i++)
+		if (hosts.p[i] == ',')
+			((char *)(uintptr_t)hosts.p)[i] = ' ';
+	out->hosts = hosts;
+	return true;
+}
+
+bool relay_routes(const struct config *c, struct arena *a, struct queue_route **out, size_t *out_n, struct err *err)
+{
+	struct config_list l = config_list(c, SETTING_ROUTES);
+
+	*out = arena_zalloc(a, (l.n ? l.n : 1) * sizeof(**out));
+	for (*out_n = 0; *out_n < l.n; ++*out_n)
+		if (!parse_route(l.v[*out_n], a, &(*out)[*out_n], err))
+			return false;
+	return true;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/* proc/queue_relay.h: queue's way to dns and relay, and the routes of the configuration. */
+#pragma once
+#include "config/config.h"
+#include "queue/queue.h"
+
+struct role;
+
+struct relay_services relay_services_of(struct role *r);
+/* The rows of setting `routes`; passwords are read from their files now, before the sandbox. */
+bool relay_routes(const struct config *c, struct arena *a, struct queue_route **out, size_t *out_n,
+		  struct err *err) MUST_CHECK;

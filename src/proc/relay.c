@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * proc/relay.c: the relay role. Identity: pabal-relay. Sandbox: no files; sockets to other servers.
+ * Descriptors: contents of messages, read only. Messages: relay_job from queue; dns_query to dns.
+ * Threads: workers, one for each transaction under way; a reader per channel.
+ *
+ * It owns nothing: a job that dies with it is tried again by queue. Connections are kept for a few
+ * seconds per destination, for the next message that goes there.
+ */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scan.h"
+#include "crypto/tls.h"
+#include "dns/resolver.h"
+#include "net/net.h"
+#include "proc/role_int.h"
+#include "queue/relay_wire.h"
+#include "smtp/client/client.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	KEEP_MS = 5000, KEEP_MAX = 200, /* idle connections kept */
+	ADDRESSES_MAX = 16,             /* tried for one transaction */
+	HOSTS_MAX = 10,
+	DNS_WAIT_MS = 20000,
+	BODY_MAX = 64 << 20,
+	CA_MAX = 4 << 20,
+};
+
+struct kept {
+	struct kept *next;
+	struct smtp_client *client;
+	char *key;
+	int64_t since_ms;
+};
+struct relay_role {
+	struct role *role;
+	struct tls_context *tls, *tls_verify;
+	struct lock lock;
+	struct kept *kept; /* guarded by lock */
+	size_t kept_n;
+	uint64_t sent, failed, connected, reused;
+	unsigned active;
+};
+
+struct work {
+	struct relay_role *relay;
+	struct channel *ch;
+	uint64_t id;
+	struct arena *arena;
+	struct relay_job job;
+	int side_fd;
+	struct buf body;
+};
+
+/* ---- connections kept -------------------------------------------------------------------------------- */
+
+static struct str key_of(struct work *w)
+{
+	const struct relay_job *j = &w->job;
+	return arena_fmt(w->arena, "%.*s|%.*s|%u|%d|%d|%.*s", STR_ARG(j->destination), STR_ARG(j->hosts), j->port, j->tls,
+			 j->lmtp, STR_ARG(j->auth_user));
+}
+
+static struct smtp_client *kept_take(struct relay_role *r, struct str key)
+{
+	struct smtp_client *c = NULL;
+
+	LOCK_SCOPED(&r->lock);
+	for (struct kept **at = &r->kept; *at && !c;) {
+		struct kept *k = *at;
+		if (!str_eq(str_of(k->key), key)) {
+			at = &k->next;
+			continue;
+		}
+		*at = k->next;
+		r->kept_n--;
+		c = k->client;
+		free(k->key);
+		free(k);
+	}
+	return c;
+}
+
+static void kept_put(struct relay_role *r, struct str key, struct smtp_client *c)
+{
+	lock_take(&r->lock);
+	if (r->kept_n < KEEP_MAX) {
+		struct kept *k = mem_new(struct kept);
+		k->client = c;
+		k->key = mem_zalloc(key.n + 1);
+		memcpy(k->key, key.p, key.n);
+		k->since_ms = clock_mono_ms();
+		k->next = r->kept;
+		r->kept = k;
+		r->kept_n++;
+		c = NULL;
+	}
+	lock_drop(&r->lock);
+	smtp_client_close(c);
+}
+
+static void kept_expire(void *ctx)
+{
+	struct relay_role *r = ctx;
+	struct kept *old = NULL;
+	int64_t now = clock_mono_ms();
+
+	lock_take(&r->lock);
+	for (struct kept **at = &r->kept; *at;) {
+		struct kept *k = *at;
+		if (now - k->since_ms < KEEP_MS) {
+			at = &k->next;
+			continue;
+		}
+		*at = k->next;
+		k->next = old;
+		old = k;
+		r->kept_n--;
+	}
+	lock_drop(&r->lock);
+	while (old) {
+		struct kept *k = old;
+		old = k->next;
+		smtp_client_close(k->client);
+		free(k->key);
+		free(k);
+	}
+}
+
+/* ---- addresses ---------------------------------------------------------------------------------------- */
+
+struct target {
+	struct sockaddr_storage address;
+	socklen_t len;
+	struct str host;
+};
+struct targets {
+	struct target v[ADDRESSES_MAX];
+	size_t n;
+	bool temp; /* a name server did not answer */
+};
+
+static void add_target(struct targets *t, struct str host, const void *ip, size_t n, uint16_t port)
+{
+	if (t->n == ADDRESSES_MAX)
+		return;
+	struct target *x = &t->v[t->n++];
+	*x = (struct target){.host = host};
+	if (n == 4) {
+		struct sockaddr_in *a = (struct sockaddr_in *)&x->address;
+		a->sin_family = AF_INET;
+		a->sin_port = htons(port);
+		memcpy(&a->sin_addr, ip, 4);
+		x->len = sizeof(*a);
+	} else {
+		struct sockaddr_in6 *a = (struct sockaddr_in6 *)&x->address;
+		a->sin6_family = AF_INET6;
+		a->sin6_port = htons(port);
+		memcpy(&a->sin6_addr, ip, 16);
+		x->len = sizeof(*a);
+	}
+}
+
+static bool add_literal(struct targets *t, struct arena *a, struct str host, uint16_t port)
+{
+	unsigned char ip[16];
+	struct str inner = host;
+
+	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		inner = str_sub(host, 1, host.n - 2);
+	if (str_starts_nocase(inner, STR("IPv6:")))
+		inner = str_from(inner, 5);
+	const char *text = arena_cstr(a, inner);
+	if (!text || (inet_pton(AF_INET, text, ip) != 1 && inet_pton(AF_INET6, text, ip) != 1))
+		return false;
+	add_target(t, host, ip, str_has_byte(inner, ':') ? 16 : 4, port);
+	return true;
+}
+
+static void add_records(struct targets *t, struct str host, struct str records, size_t want, uint16_t port)
+{
+	struct scan s = scan_of(records);
+	struct str data, name;
+
+	while (scan_skip(&s, 10) && scan_le_str(&s, 65535, &data) && scan_le_str(&s, 255, &name))
+		if (data.n == want)
+			add_target(t, host, data.p, want, port);
+}
+
+static void add_named(struct work *w, struct targets *t, struct str host, uint16_t port)
+{
+	static const struct {
+		enum dns_type type;
+		size_t bytes;
+	} ask[] = {{DNS_AAAA, 16}, {DNS_A, 4}};
+
+	for (size_t i = 0; i < 2 && host.n <= DNS_NAME_MAX; i++) {
+		struct message m = {.type = MSG_dns_query}, r;
+		struct err err = {0};
+		m.dns_query.name = host;
+		m.dns_query.type = ask[i].type;
+		if (!channel_call(role_channel(w->relay->role, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS, w->arena, &r, &err))
+			t->temp = true;
+		else if (dns_is_error((enum dns_status)r.dns_reply.status))
+			t->temp = true;
+		else
+			add_records(t, host, r.dns_reply.records, ask[i].bytes, port);
+	}
+}
+
+/* "mx1.example.org mx2.example.org:2525 [192.0.2.1]:25" */
+static void find_targets(struct work *w, struct targets *t)
+{
+	size_t hosts = 0;
+
+	for (struct str rest = w->job.hosts; rest.p && hosts < HOSTS_MAX; hosts++) {
+		struct str one = str_trim(str_cut(&rest, ' ')), host = one;
+		uint64_t port = w->job.port;
+		size_t colon = str_find_last_byte(one, ':'), bracket = str_find_last_byte(one, ']');
+		if (colon != STR_NPOS && (bracket == STR_NPOS || colon > bracket) &&
+		    str_u64(str_from(one, colon + 1), UINT16_MAX, &port))
+			host = str_sub(one, 0, colon);
+		else
+			port = w->job.port;
+		if (host.n && !add_literal(t, w->arena, host, (uint16_t)port))
+			add_named(w, t, host, (uint16_t)port);
+	}
+}
+
+/* ---- one job ------------------------------------------------------------------------------------------ */
+
+struct outcome_of_job {
+	struct relay_reply *replies;
+	struct str mta, tls;
+	bool reused;
+};
+
+static void fail_all(struct work *w, struct outcome_of_job *o, struct relay_reply r)
+{
+	for (size_t k = 0; k < w->job.rcpt_n; k++)
+		o->replies[k] = r;
+}
+
+static bool untouched(const struct work *w, const struct outcome_of_job *o)
+{
+	for (size_t k = 0; k < w->job.rcpt_n; k++)
+		if (o->replies[k].code || o->replies[k].scope != RELAY_SESSION || !o->replies[k].sure)
+			return false;
+	return true;
+}
+
+/* Sends over c, keeps or closes it. False: the connection was dead before anything was accepted. */
+static bool send_over(struct work *w, struct smtp_client *c, struct str key, struct outcome_of_job *o)
+{
+	bool usable = smtp_client_send(c, &w->job, w->arena, o->replies);
+	unsigned most = w->job.messages_per_connection;
+
+	o->mta = arena_str(w->arena, smtp_client_host(c));
+	o->tls = smtp_client_tls(c, w->arena);
+	if (usable && (!most || smtp_client_sent(c) < most))
+		kept_put(w->relay, key, c);
+	else
+		smtp_client_close(c);
+	return usable || !untouched(w, o);
+}
+
+static struct smtp_client *open_one(struct work *w, const struct target *t, struct relay_reply *r)
+{
+	struct smtp_client *c = NULL;
+	struct smtp_client_options o = {
+		.address = t->address,
+		.address_len = t->len,
+		.host = t->host,
+		.helo = w->job.helo,
+		.lmtp = w->job.lmtp,
+		.tls = w->job.tls == RELAY_TLS_DANE ? RELAY_TLS_ENCRYPT : w->job.tls,
+		.context = w->relay->tls,
+		.context_verify = w->relay->tls_verify,
+		.auth_user = w->job.auth_user,
+		.auth_password = w->job.auth_password,
+	};
+	if (w->job.source_address.n) {
+		struct targets source = {0};
+		if (add_literal(&source, w->arena, w->job.source_address, 0) &&
+		    source.v[0].address.ss_family == t->address.ss_family) {
+			o.source = source.v[0].address;
+			o.source_len = source.v[0].len;
+		}
+	}
+	return smtp_client_open(&o, w->arena, &c, r) ? c : NULL;
+}
+
+static void run_job(struct work *w, struct outcome_of_job *o)
+{
+	struct relay_role *relay = w->relay;
+	struct str key = key_of(w);
+	struct targets t = {0};
+	struct relay_reply r = {.scope = RELAY_HOSTS, .status = {4, 4, 1}, .outcome = OUTCOME_NO_ANSWER,
+				.text = STR("no host of the destination has an address"), .sure = true};
+
+	for (struct smtp_client *c; (c = kept_take(relay, key));) {
+		if (!smtp_client_alive(c)) {
+			smtp_client_close(c);
+			continue;
+		}
+		o->reused = true;
+		if (send_over(w, c, key, o))
+			return;
+	}
+	o->reused = false;
+	find_targets(w, &t);
+	if (!t.n && t.temp) {
+		r.outcome = OUTCOME_DNS_TEMP;
+		r.text = STR("the addresses of the destination's hosts cannot be looked up now");
+	}
+	/* A host that refuses the session is left for the next one; its word stays if none is better. */
+	for (size_t i = 0; i < t.n; i++) {
+		struct smtp_client *c = open_one(w, &t.v[i], &r);
+		o->mta = t.v[i].host;
+		if (!c)
+			continue;
+		lock_take(&relay->lock);
+		relay->connected++;
+		lock_drop(&relay->lock);
+		(void)send_over(w, c, key, o);
+		return;
+	}
+	if (r.code / 100 == 5) { /* "554 no service": not the message's fault; tried until it expires */
+		r.code = 421;
+		r.status = (struct status){4, r.status.subject, r.status.detail};
+	}
+	fail_all(w, o, r);
+}
+
+static void work_free(struct work *w)
+{
+	fd_close(&w->side_fd);
+	buf_free(&w->body);
+	arena_free(w->arena);
+	free(w);
+}
+
+static void job_main(void *ctx)
+{
+	struct work *w = ctx;
+	struct relay_role *relay = w->relay;
+	struct outcome_of_job o = {.replies = arena_zalloc(w->arena, w->job.rcpt_n * sizeof(*o.replies))};
+	struct message m = {.type = MSG_relay_result};
+	BUF_SCOPED out = {0};
+	int64_t began = clock_mono_ms();
+	size_t good = 0;
+
+	log_context(STR_NONE, id_str(&w->job.id), STR_NONE);
+	net_block_begin(relay->role->net);
+	run_job(w, &o);
+	net_block_end(relay->role->net);
+	for (size_t k = 0; k < w->job.rcpt_n; k++)
+		good += o.replies[k].code / 100 == 2;
+	lock_take(&relay->lock);
+	relay->active--;
+	relay->sent += good;
+	relay->failed += w->job.rcpt_n - good;
+	relay->reused += o.reused;
+	lock_drop(&relay->lock);
+	relay_result_encode(&out, &(struct relay_result){
+		.rcpt = o.replies, .rcpt_n = w->job.rcpt_n, .mta = o.mta, .tls = o.tls, .reused = o.reused,
+		.ms = (uint32_t)(clock_mono_ms() - began)});
+	m.relay_result.result = buf_str(&out);
+	(void)channel_reply(w->ch, w->id, &m);
+	log_context_clear();
+	work_free(w);
+}
+
+static void relay_on_message(void *ctx, struct channel *ch, uint64_t id, struct message *m)
+{
+	struct peer *p = ctx;
+	struct relay_role *relay = p->role->state;
+	struct err err = {0};
+
+	if (m->type != MSG_relay_job)
+		return;
+	struct work *w = mem_new(struct work);
+	w->relay = relay;
+	w->ch = ch;
+	w->id = id;
+	w->side_fd = -1;
+	w->arena = arena_new();
+	struct str blob = arena_str(w->arena, m->relay_job.job);
+	bool good = relay_job_decode(blob, w->arena, &w->job, &err);
+	if (good && m->relay_job.body >= 0) {
+		good = sealed_read(m->relay_job.body, BODY_MAX, &w->body, &err);
+		w->job.content = buf_str(&w->body);
+	} else if (good) {
+		w->job.content = arena_str(w->arena, m->relay_job.content);
+	}
+	if (good && m->relay_job.side >= 0) {
+		w->side_fd = fd_take(&m->relay_job.side);
+		w->job.content_fd = w->side_fd;
+		w->job.content_fd_bytes = m->relay_job.side_bytes;
+	}
+	if (!good) { /* no reply: queue's call fails as temporary when the channel or its time ends */
+		log_err(LOG_ERROR, "relay.job.damaged", &err);
+		work_free(w);
+		return;
+	}
+	lock_take(&relay->lock);
+	relay->active++;
+	lock_drop(&relay->lock);
+	net_run(relay->role->net, job_main, w);
+}
+
+/* ---- life --------------------------------------------------------------------------------------------- */
+
+static void *relay_create(struct role *r)
+{
+	struct relay_role *x = mem_new(struct relay_role);
+
+	x->role = r;
+	lock_init(&x->lock, LOCK_PROC);
+	return x;
+}
+
+static bool relay_prepare(struct role *r, struct sandbox *s, struct err *err)
+{
+	struct relay_role *x = r->state;
+	BUF_SCOPED roots = {0};
+	struct err none;
+	FD_SCOPED dir = file_openat(AT_FDCWD, "/etc/ssl/certs", O_RDONLY | O_DIRECTORY, 0);
+
+	(void)s;
+	if (!preload(PRELOAD_TLS, err) || !tls_context_client(&(struct tls_client_settings){.verify = false}, &x->tls, err))
+		return false;
+	/* One file with all roots, read now: the sandbox has no files. Without it "verify" never succeeds. */
+	if (dir < 0 || !file_read_whole(dir, "ca-certificates.crt", CA_MAX, &roots, &none)) {
+		log_event(LOG_WARN, "relay.roots.missing", K_CSTR(path, "/etc/ssl/certs/ca-certificates.crt"));
+		return true;
+	}
+	return tls_context_client(&(struct tls_client_settings){.ca_pem = buf_str(&roots), .verify = true}, &x->tls_verify, err);
+}
+
+static bool relay_start(struct role *r, struct err *err)
+{
+	struct relay_role *x = r->state;
+
+	(void)err;
+	net_timer(r->net, 1000, kept_expire, x);
+	return true;
+}
+
+static bool relay_drained(struct role *r)
+{
+	struct relay_role *x = r->state;
+
+	LOCK_SCOPED(&x->lock);
+	return x->active == 0;
+}
+
+static void relay_status(struct role *r, struct json_writer *w)
+{
+	struct relay_role *x = r->state;
+
+	LOCK_SCOPED(&x->lock);
+	json_write_member_int(w, "active", x->active);
+	json_write_member_int(w, "sent", (int64_t)x->sent);
+	json_write_member_int(w, "failed", (int64_t)x->failed);
+	json_write_member_int(w, "connections", (int64_t)x->connected);
+	json_write_member_int(w, "reused", (int64_t)x->reused);
+	json_write_member_int(w, "kept", (int64_t)x->kept_n);
+}
+
+const struct role_form role_form_relay = {
+	.calls = SANDBOX_NETWORK,
+	.net = true,
+	.create = relay_create,
+	.prepare = relay_prepare,
+	.start = relay_start,
+	.on_message = relay_on_message,
+	.drained = relay_drained,
+	.status = relay_status,
+};
