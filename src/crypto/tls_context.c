@@ -9,6 +9,7 @@
 #include "crypto/tls_int.h"
 #include "crypto/tls_provider.h"
 #include <assert.h>
+#include <openssl/pem.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
@@ -261,21 +262,26 @@ bool tls_context_server(const struct tls_server_settings *settings, struct tls_c
 	return true;
 }
 
+enum { ROOTS_MAX = 8 << 20 };
+
 static bool trust(SSL_CTX *ctx, struct str pem, struct err *err)
 {
 	if (pem.n == 0)
 		return SSL_CTX_set_default_verify_paths(ctx) == 1 ||
 		       crypto_err(err, ERR_IO, "the trusted roots of the system cannot be read");
-	X509 *root;
-	STACK_OF(X509) * more;
-	if (!cert_read(pem, NULL, &root, &more, err))
-		return false;
+	/* A bundle of any number of roots; its size is its limit. */
 	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
-	bool done = X509_STORE_add_cert(store, root) == 1;
-	for (int i = 0; i < sk_X509_num(more); i++)
-		done = done && X509_STORE_add_cert(store, sk_X509_value(more, i)) == 1;
-	X509_free(root);
-	sk_X509_pop_free(more, X509_free);
+	BIO *bio = pem.n <= ROOTS_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
+	bool done = bio != NULL;
+	int n = 0;
+	for (X509 *root; done && (root = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL; n++) {
+		done = X509_STORE_add_cert(store, root) == 1;
+		X509_free(root);
+	}
+	BIO_free(bio);
+	done = done && n > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+	if (done)
+		ERR_clear_error();
 	return done || crypto_err(err, ERR_SYNTAX, "the trusted roots cannot be used");
 }
 

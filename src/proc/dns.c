@@ -170,7 +170,8 @@ static void *dns_create(struct role *r)
 }
 
 /* The configured servers, else the system's; "root": none. */
-static bool servers_of(const struct config *c, struct dns_server out[DNS_SERVERS_MAX], size_t *out_n, struct err *err)
+static bool servers_of(const struct config *c, struct dns_server out[DNS_SERVERS_MAX], size_t *out_n,
+		       struct err *err)
 {
 	struct config_list l = config_list(c, SETTING_DNS_SERVERS);
 	struct err ignored;
@@ -181,8 +182,9 @@ static bool servers_of(const struct config *c, struct dns_server out[DNS_SERVERS
 	for (size_t i = 0; i < l.n && *out_n < DNS_SERVERS_MAX; i++)
 		if (!dns_server_parse(l.v[i], &out[(*out_n)++], err))
 			return false;
-	if (!l.n)
-		(void)dns_server_system("/etc/resolv.conf", out, out_n, &ignored);
+	if (!l.n && !dns_server_system("/etc/resolv.conf", out, out_n, &ignored))
+		log_event(LOG_WARN, "dns.servers.none",
+			  K_CSTR(why, "no name server in /etc/resolv.conf: asking from the root"));
 	return true;
 }
 

@@ -40,7 +40,7 @@ struct path_rule {
 	int32_t parent_fd;
 } __attribute__((packed));
 
-static struct ruleset everything(int abi)
+static struct ruleset everything(int abi, bool network)
 {
 	struct ruleset r = {.fs = FS_ALL_2};
 
@@ -49,7 +49,7 @@ static struct ruleset everything(int abi)
 	if (abi >= 5)
 		r.fs |= FS_IOCTL_DEV;
 	if (abi >= 4)
-		r.net = NET_BIND_TCP | NET_CONNECT_TCP;
+		r.net = network ? NET_BIND_TCP : NET_BIND_TCP | NET_CONNECT_TCP;
 	if (abi >= 6)
 		r.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
 	return r;
@@ -85,7 +85,7 @@ bool landlock_enter(const struct sandbox *s, struct sandbox_state *out, struct e
 	/* Absent, switched off at boot, or refused by a container: all the same. */
 	if (abi < ABI_NEEDED || s->no_landlock)
 		return true;
-	struct ruleset all = everything((int)abi);
+	struct ruleset all = everything((int)abi, s->calls & SANDBOX_NETWORK);
 	size_t size = abi >= 6 ? sizeof(all) : abi >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
 	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, size, 0);
 	if (ruleset < 0)

@@ -60,7 +60,8 @@ static bool read_mx(struct str records, struct mx out[MX_MAX], size_t *out_n, bo
 	return true;
 }
 
-static void route_of_reply(struct route_call *c, const struct msg_dns_reply *r, struct buf *hosts, struct route_answer *a)
+static void route_of_reply(struct route_call *c, const struct msg_dns_reply *r, struct buf *hosts,
+			   struct route_answer *a)
 {
 	struct mx mx[MX_MAX];
 	size_t n;
@@ -102,9 +103,10 @@ static void on_mx(void *ctx, struct message *reply, const struct err *err)
 {
 	struct route_call *c = ctx;
 	struct route_answer a = {.kind = ROUTE_TEMP};
+	(void)err; /* whatever it was: try again later */
 	BUF_SCOPED hosts = {0};
 
-	if (!err && reply->type == MSG_dns_reply)
+	if (reply && reply->type == MSG_dns_reply)
 		route_of_reply(c, &reply->dns_reply, &hosts, &a);
 	c->done(c->ctx, &a);
 	free(c);
@@ -127,7 +129,8 @@ static void route(void *ctx, struct str domain, route_done *done, void *done_ctx
 	}
 	m.dns_query.name = (struct str){c->domain, c->n};
 	m.dns_query.type = DNS_MX;
-	if (!c->n || !channel_call_async(role_channel(r, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS, on_mx, c, &err))
+	if (!c->n || !channel_call_async(role_channel(r, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS,
+					 on_mx, c, &err))
 		on_mx(c, NULL, &err);
 }
 
@@ -145,7 +148,9 @@ static void fail(struct relay_call *c, const char *why)
 	struct relay_reply *replies = arena_array(a, c->rcpt_n, sizeof(*replies));
 
 	for (size_t k = 0; k < c->rcpt_n; k++)
-		replies[k] = (struct relay_reply){.scope = RELAY_MESSAGE, .status = {4, 3, 0}, .outcome = OUTCOME_SYSTEM_TEMP,
+		replies[k] = (struct relay_reply){.scope = RELAY_MESSAGE,
+						  .status = {4, 3, 0},
+						  .outcome = OUTCOME_SYSTEM_TEMP,
 						  .text = str_of(why)};
 	c->done(c->ctx, &(struct relay_result){.rcpt = replies, .rcpt_n = c->rcpt_n});
 	free(c);
@@ -158,8 +163,9 @@ static void on_relayed(void *ctx, struct message *reply, const struct err *err)
 	struct relay_result r;
 	struct err bad = {0};
 
-	if (err || reply->type != MSG_relay_result || !relay_result_decode(reply->relay_result.result, a, &r, &bad) ||
-	    r.rcpt_n != c->rcpt_n) {
+	if (!reply || reply->type != MSG_relay_result ||
+	    !relay_result_decode(reply->relay_result.result, a, &r, &bad) || r.rcpt_n != c->rcpt_n) {
+		log_err(LOG_WARN, "queue.relay.lost", reply ? &bad : err);
 		fail(c, "the relay process is not available");
 		return;
 	}
@@ -192,8 +198,11 @@ static void relay(void *ctx, const struct relay_job *job, relay_done *done, void
 		}
 		m.relay_job.body = body;
 	}
-	if (!channel_call_async(role_channel(r, CHANNEL_RELAY, ROLE_RELAY, 0), &m, RELAY_WAIT_MS, on_relayed, c, &err))
-		fail(c, err.text);
+	if (!channel_call_async(role_channel(r, CHANNEL_RELAY, ROLE_RELAY, 0), &m, RELAY_WAIT_MS,
+				on_relayed, c, &err)) {
+		log_err(LOG_WARN, "queue.relay.lost", &err);
+		fail(c, "the relay process is not available");
+	}
 }
 
 struct relay_services relay_services_of(struct role *r)
@@ -249,7 +258,10 @@ static bool parse_route(struct str row, struct arena *a, struct queue_route *out
 		else
 			good = false;
 		if (!good)
-			return err->kind != ERR_NONE ? false : err_set(err, ERR_SYNTAX, "routes: \"%.*s\" is not understood", STR_ARG(w));
+			return err->kind != ERR_NONE
+				       ? false
+				       : err_set(err, ERR_SYNTAX, "routes: \"%.*s\" is not understood",
+						 STR_ARG(w));
 	}
 	if (n < 2)
 		return err_set(err, ERR_SYNTAX, "routes: \"%.*s\" names no host", STR_ARG(row));
@@ -262,7 +274,8 @@ static bool parse_route(struct str row, struct arena *a, struct queue_route *out
 	return true;
 }
 
-bool relay_routes(const struct config *c, struct arena *a, struct queue_route **out, size_t *out_n, struct err *err)
+bool relay_routes(const struct config *c, struct arena *a, struct queue_route **out, size_t *out_n,
+		  struct err *err)
 {
 	struct config_list l = config_list(c, SETTING_ROUTES);
 

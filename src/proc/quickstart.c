@@ -172,7 +172,7 @@ static struct str run_dir(struct making *m)
 
 static void add_users(struct making *m, struct buf *b)
 {
-	static const char *const roles[] = {"vmail", "smtp", "login", "auth", "keys", "log"};
+	static const char *const roles[] = {"vmail", "smtp", "login", "auth", "keys", "log", "dns", "relay"};
 
 	if (can_separate(m->dir))
 		return;

@@ -21,6 +21,7 @@
 #include "smtp/client/client.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,10 @@ struct kept {
 };
 struct relay_role {
 	struct role *role;
-	struct tls_context *tls, *tls_verify;
+	struct tls_context *tls;
+	struct buf roots; /* PEM, read before the sandbox; parsed when first needed: it takes a while */
+	pthread_mutex_t verify_lock;
+	struct tls_context *tls_verify; /* guarded by verify_lock */
 	struct lock lock;
 	struct kept *kept; /* guarded by lock */
 	size_t kept_n;
@@ -64,8 +68,8 @@ struct work {
 static struct str key_of(struct work *w)
 {
 	const struct relay_job *j = &w->job;
-	return arena_fmt(w->arena, "%.*s|%.*s|%u|%d|%d|%.*s", STR_ARG(j->destination), STR_ARG(j->hosts), j->port, j->tls,
-			 j->lmtp, STR_ARG(j->auth_user));
+	return arena_fmt(w->arena, "%.*s|%.*s|%u|%d|%d|%.*s", STR_ARG(j->destination), STR_ARG(j->hosts),
+			 j->port, j->tls, j->lmtp, STR_ARG(j->auth_user));
 }
 
 static struct smtp_client *kept_take(struct relay_role *r, struct str key)
@@ -206,7 +210,8 @@ static void add_named(struct work *w, struct targets *t, struct str host, uint16
 		struct err err = {0};
 		m.dns_query.name = host;
 		m.dns_query.type = ask[i].type;
-		if (!channel_call(role_channel(w->relay->role, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS, w->arena, &r, &err))
+		if (!channel_call(role_channel(w->relay->role, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS,
+				  w->arena, &r, &err))
 			t->temp = true;
 		else if (dns_is_error((enum dns_status)r.dns_reply.status))
 			t->temp = true;
@@ -271,6 +276,22 @@ static bool send_over(struct work *w, struct smtp_client *c, struct str key, str
 	return usable || !untouched(w, o);
 }
 
+/* NULL: there are no roots, so nothing can be verified. */
+static struct tls_context *verify_context(struct relay_role *r)
+{
+	struct err err = {0};
+
+	pthread_mutex_lock(&r->verify_lock);
+	if (!r->tls_verify && r->roots.n &&
+	    !tls_context_client(
+		    &(struct tls_client_settings){.ca_pem = buf_str(&r->roots), .verify = true},
+		    &r->tls_verify, &err))
+		log_err(LOG_ERROR, "relay.roots.bad", &err);
+	struct tls_context *c = r->tls_verify;
+	pthread_mutex_unlock(&r->verify_lock);
+	return c;
+}
+
 static struct smtp_client *open_one(struct work *w, const struct target *t, struct relay_reply *r)
 {
 	struct smtp_client *c = NULL;
@@ -282,7 +303,9 @@ static struct smtp_client *open_one(struct work *w, const struct target *t, stru
 		.lmtp = w->job.lmtp,
 		.tls = w->job.tls == RELAY_TLS_DANE ? RELAY_TLS_ENCRYPT : w->job.tls,
 		.context = w->relay->tls,
-		.context_verify = w->relay->tls_verify,
+		.context_verify = w->job.tls >= RELAY_TLS_VERIFY && w->job.tls != RELAY_TLS_DANE
+					  ? verify_context(w->relay)
+					  : NULL,
 		.auth_user = w->job.auth_user,
 		.auth_password = w->job.auth_password,
 	};
@@ -424,25 +447,25 @@ static void *relay_create(struct role *r)
 
 	x->role = r;
 	lock_init(&x->lock, LOCK_PROC);
+	pthread_mutex_init(&x->verify_lock, NULL);
 	return x;
 }
 
 static bool relay_prepare(struct role *r, struct sandbox *s, struct err *err)
 {
 	struct relay_role *x = r->state;
-	BUF_SCOPED roots = {0};
 	struct err none;
 	FD_SCOPED dir = file_openat(AT_FDCWD, "/etc/ssl/certs", O_RDONLY | O_DIRECTORY, 0);
 
 	(void)s;
-	if (!preload(PRELOAD_TLS, err) || !tls_context_client(&(struct tls_client_settings){.verify = false}, &x->tls, err))
+	if (!preload(PRELOAD_TLS, err) ||
+	    !tls_context_client(&(struct tls_client_settings){.verify = false}, &x->tls, err))
 		return false;
 	/* One file with all roots, read now: the sandbox has no files. Without it "verify" never succeeds. */
-	if (dir < 0 || !file_read_whole(dir, "ca-certificates.crt", CA_MAX, &roots, &none)) {
-		log_event(LOG_WARN, "relay.roots.missing", K_CSTR(path, "/etc/ssl/certs/ca-certificates.crt"));
-		return true;
-	}
-	return tls_context_client(&(struct tls_client_settings){.ca_pem = buf_str(&roots), .verify = true}, &x->tls_verify, err);
+	if (dir < 0 || !file_read_whole(dir, "ca-certificates.crt", CA_MAX, &x->roots, &none))
+		log_event(LOG_WARN, "relay.roots.missing",
+			  K_CSTR(path, "/etc/ssl/certs/ca-certificates.crt"));
+	return true;
 }
 
 static bool relay_start(struct role *r, struct err *err)

@@ -55,6 +55,8 @@ unsigned role_stop_phase(enum role_id id)
 
 unsigned role_processes(const struct config *c, enum role_id id)
 {
+	if ((id == ROLE_DNS || id == ROLE_RELAY) && !config_bool(c, SETTING_RELAY_ENABLED))
+		return 0;
 	return rows[id].count == SETTING_NONE ? 1 : (unsigned)config_int(c, (enum setting)rows[id].count);
 }
 

@@ -17,8 +17,9 @@ void relay_job_encode(struct buf *out, const struct relay_job *job)
 	e.rcpt_n = job->rcpt_n;
 	envelope_encode(&b, &e);
 	buf_le_str(out, buf_str(&b));
-	const struct str *strings[] = {&job->destination, &job->domain, &job->hosts, &job->tls_names, &job->auth_user,
-				       &job->auth_password, &job->helo, &job->source_address};
+	const struct str *strings[] = {&job->destination, &job->domain,        &job->hosts,
+				       &job->tls_names,   &job->auth_user,     &job->auth_password,
+				       &job->helo,        &job->source_address};
 	for (size_t k = 0; k < sizeof strings / sizeof strings[0]; k++)
 		buf_le_str(out, *strings[k]);
 	buf_le32(out, job->port);
@@ -41,8 +42,9 @@ bool relay_job_decode(struct str in, struct arena *a, struct relay_job *out, str
 	for (size_t k = 0; ok && k < sizeof strings / sizeof strings[0]; k++)
 		ok = scan_le_str(&s, JOB_STR_MAX, strings[k]);
 	uint32_t port, flags, tls;
-	if (!ok || !scan_le32(&s, &port) || port > UINT16_MAX || !scan_le32(&s, &flags) || !scan_le32(&s, &tls) ||
-	    tls > RELAY_TLS_DANE || !scan_le32(&s, &j.messages_per_connection) || !scan_end(&s))
+	if (!ok || !scan_le32(&s, &port) || port > UINT16_MAX || !scan_le32(&s, &flags) ||
+	    !scan_le32(&s, &tls) || tls > RELAY_TLS_DANE || !scan_le32(&s, &j.messages_per_connection) ||
+	    !scan_end(&s))
 		return err_set(err, ERR_CORRUPT, "a relay job is damaged");
 	j.id = e->id;
 	j.port = (uint16_t)port;
@@ -78,9 +80,9 @@ void relay_result_encode(struct buf *out, const struct relay_result *r)
 static bool get_reply(struct scan *s, struct relay_reply *out)
 {
 	uint32_t scope, code, class, detail, outcome, flags;
-	if (!scan_le32(s, &scope) || scope > RELAY_HOSTS || !scan_le32(s, &code) || code > 599 || !scan_le32(s, &class) ||
-	    class > 5 || !scan_le32(s, &detail) || !scan_le32(s, &outcome) || outcome >= OUTCOME_COUNT ||
-	    !scan_le32(s, &flags) || !scan_le_str(s, TEXT_MAX, &out->text))
+	if (!scan_le32(s, &scope) || scope > RELAY_HOSTS || !scan_le32(s, &code) || code > 599 ||
+	    !scan_le32(s, &class) || class > 5 || !scan_le32(s, &detail) || !scan_le32(s, &outcome) ||
+	    outcome >= OUTCOME_COUNT || !scan_le32(s, &flags) || !scan_le_str(s, TEXT_MAX, &out->text))
 		return false;
 	out->scope = (enum relay_scope)scope;
 	out->code = (int)code;

@@ -195,6 +195,7 @@ static void unit_put_off(struct queue *q, struct unit *u, const struct action **
 		unit_free(u);
 		return;
 	}
+	log_context(STR_NONE, id_str(&i->id), STR_NONE);
 	log_event(LOG_INFO, "queue.deferred", K_STR(rcpt, left[0]->account), K_CSTR(why, why),
 		  K_INT(count, n));
 	for (size_t k = 0; k < u->n; k++)

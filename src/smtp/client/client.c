@@ -256,6 +256,8 @@ static bool say_hello(struct smtp_client *c, struct arena *a, struct relay_reply
 static bool handshake(struct smtp_client *c, const struct smtp_client_options *o, struct err *err)
 {
 	bool verify = o->tls >= RELAY_TLS_VERIFY;
+	if (verify && !o->context_verify) /* fail closed: a check that cannot be made is not passed */
+		return err_set(err, ERR_TEMP, "there are no trusted roots to verify with");
 	int64_t until = clock_mono_ms() + 30000;
 	buf_clear(&c->in); /* what came before the handshake is nobody's word (RFC 3207 6) */
 	c->used = 0;

@@ -49,6 +49,17 @@ static enum outcome over_quota(const struct smtp_session *s)
 		       : OUTCOME_OVER_QUOTA_TEMP;
 }
 
+/* Nothing is accepted that cannot be delivered: without remote delivery, 451. */
+static bool may_leave(struct smtp_session *s, struct str rcpt, const char *rule)
+{
+	if (config_bool(s->config, SETTING_RELAY_ENABLED)) {
+		log_rcpt(s, "smtp.rcpt.relay", rcpt, rule);
+		return true;
+	}
+	refuse_rcpt(s, rcpt, OUTCOME_NOT_CONFIGURED, rule);
+	return false;
+}
+
 /* True: it is taken. */
 static bool judge(struct smtp_session *s, struct str rcpt, enum rcpt_verdict verdict)
 {
@@ -65,10 +76,8 @@ static bool judge(struct smtp_session *s, struct str rcpt, enum rcpt_verdict ver
 			refuse_rcpt(s, rcpt, OUTCOME_RELAY_DENIED, "no_relay");
 			return false;
 		}
-		/* Nothing is accepted that cannot be delivered: there is no remote delivery yet. */
-		refuse_rcpt(s, rcpt, OUTCOME_NOT_CONFIGURED, rule);
-		return false;
-	case RCPT_FORWARD: refuse_rcpt(s, rcpt, OUTCOME_NOT_CONFIGURED, "forward"); return false;
+		return may_leave(s, rcpt, rule);
+	case RCPT_FORWARD: return may_leave(s, rcpt, "forward");
 	case RCPT_TEMP: refuse_rcpt(s, rcpt, OUTCOME_SYSTEM_TEMP, "lookup"); return false;
 	case RCPT_DISABLED: refuse_rcpt(s, rcpt, OUTCOME_MAILBOX_DISABLED, "disabled"); return false;
 	case RCPT_OVER_QUOTA: refuse_rcpt(s, rcpt, over_quota(s), "quota"); return false;
