@@ -87,54 +87,6 @@ static bool has_code(struct collector *c, struct str reply)
 	return form.code != 0;
 }
 
-/* The reply of a recipient: Diagnostic-Code, with Status before it when it has no code of its own
- * (facts 2.4), or with what the words for people quote. */
-static struct str reply_of_group(struct collector *c, struct str group, struct str quoted)
-{
-	struct str diagnostic = field_value(c->a, group, STR("Diagnostic-Code"));
-	struct str status = field_text(c->a, group, STR("Status"));
-	size_t blank = str_find_byte(status, ' ');
-	status = str_sub(status, 0, blank);
-	if (diagnostic.n > 0 && has_code(c, diagnostic))
-		return diagnostic;
-	if (diagnostic.n == 0 && quoted.n > 0)
-		return quoted;
-	return arena_fmt(c->a, "%.*s %.*s", STR_ARG(status), STR_ARG(diagnostic));
-}
-
-static void collect_group(struct collector *c, struct str group, struct str quoted)
-{
-	struct str recipient = field_value(c->a, group, STR("Original-Recipient"));
-	struct str host = field_value(c->a, group, STR("Remote-MTA"));
-	if (recipient.n == 0 || str_find_byte(recipient, '@') == STR_NPOS)
-		recipient = field_value(c->a, group, STR("Final-Recipient"));
-	c->action = arena_lower(c->a, field_text(c->a, group, STR("Action")));
-	c->action = explain_clean(c->a, c->action, 40);
-	(void)collector_add(c, reply_of_group(c, group, quoted), host, recipient, true);
-	c->action = STR("");
-	arena_reset(c->scratch);
-}
-
-static void collect_status_part(struct collector *c, struct str body, struct str quoted)
-{
-	struct str rest = body;
-	for (unsigned n = 0; rest.n > 0 && n < GROUPS_MAX; n++) {
-		struct str group = take_group(&rest);
-		if (header_count(group, STR("Final-Recipient")) ||
-		    header_count(group, STR("Diagnostic-Code")) ||
-		    (header_count(group, STR("Status")) && header_count(group, STR("Action"))))
-			collect_group(c, group, quoted);
-		if (c->report->reporting_mta.n == 0) {
-			c->report->reporting_mta =
-				explain_clean(c->a, field_value(c->a, group, STR("Reporting-MTA")), 255);
-			c->report->arrival =
-				explain_clean(c->a, field_text(c->a, group, STR("Arrival-Date")), 80);
-		}
-	}
-}
-
-/* Words for people ------------------------------------------------------------------------ */
-
 static bool copy_begins(struct str line)
 {
 	static const char *const signs[] = {
@@ -170,6 +122,78 @@ static struct str take_paragraph(struct str *rest, bool *out_end)
 	return start ? (struct str){start, (size_t)(end - start)} : STR("");
 }
 
+static struct str only_line(struct collector *c, struct str paragraph)
+{
+	return explain_clean(c->a, paragraph, EXPLAIN_TEXT_MAX);
+}
+
+/* The paragraph of the words for people that names the recipient; empty: none. */
+static struct str paragraph_about(struct collector *c, struct str words, struct str recipient)
+{
+	bool end = false;
+	while (recipient.n > 0 && words.n > 0 && !end) {
+		struct str paragraph = take_paragraph(&words, &end);
+		if (str_find_nocase(paragraph, recipient) != STR_NPOS)
+			return only_line(c, paragraph);
+	}
+	return STR("");
+}
+
+/* What the words for people tell: the first reply that they quote. */
+struct notice {
+	struct str words, quoted;
+};
+
+/* The reply of a recipient: Diagnostic-Code, with Status before it when it has no code of its own (facts
+ * 2.4); else what the words for people quote, or say of the recipient, or Status with its comment. */
+static struct str reply_of_group(struct collector *c, struct str group, struct str recipient,
+				 const struct notice *notice)
+{
+	struct str diagnostic = field_value(c->a, group, STR("Diagnostic-Code"));
+	struct str comment = field_text(c->a, group, STR("Status")), status = comment;
+	status = str_cut(&comment, ' ');
+	if (diagnostic.n > 0 && has_code(c, diagnostic))
+		return diagnostic;
+	if (diagnostic.n == 0 && notice->quoted.n > 0)
+		return notice->quoted;
+	if (diagnostic.n == 0)
+		diagnostic = comment.n > 0 ? comment : paragraph_about(c, notice->words, recipient);
+	return arena_fmt(c->a, "%.*s %.*s", STR_ARG(status), STR_ARG(diagnostic));
+}
+
+static void collect_group(struct collector *c, struct str group, const struct notice *notice)
+{
+	struct str recipient = field_value(c->a, group, STR("Original-Recipient"));
+	struct str host = field_value(c->a, group, STR("Remote-MTA"));
+	if (recipient.n == 0 || str_find_byte(recipient, '@') == STR_NPOS)
+		recipient = field_value(c->a, group, STR("Final-Recipient"));
+	c->action = arena_lower(c->a, field_text(c->a, group, STR("Action")));
+	c->action = explain_clean(c->a, c->action, 40);
+	(void)collector_add(c, reply_of_group(c, group, recipient, notice), host, recipient, true);
+	c->action = STR("");
+	arena_reset(c->scratch);
+}
+
+static void collect_status_part(struct collector *c, struct str body, const struct notice *notice)
+{
+	struct str rest = body;
+	for (unsigned n = 0; rest.n > 0 && n < GROUPS_MAX; n++) {
+		struct str group = take_group(&rest);
+		if (header_count(group, STR("Final-Recipient")) ||
+		    header_count(group, STR("Diagnostic-Code")) ||
+		    (header_count(group, STR("Status")) && header_count(group, STR("Action"))))
+			collect_group(c, group, notice);
+		if (c->report->reporting_mta.n == 0) {
+			c->report->reporting_mta =
+				explain_clean(c->a, field_value(c->a, group, STR("Reporting-MTA")), 255);
+			c->report->arrival =
+				explain_clean(c->a, field_text(c->a, group, STR("Arrival-Date")), 80);
+		}
+	}
+}
+
+/* Words for people ------------------------------------------------------------------------ */
+
 static bool has_coded_line(struct str text)
 {
 	while (text.n > 0) {
@@ -185,11 +209,6 @@ static bool has_coded_line(struct str text)
 			return true;
 	}
 	return false;
-}
-
-static struct str only_line(struct collector *c, struct str paragraph)
-{
-	return explain_clean(c->a, paragraph, EXPLAIN_TEXT_MAX);
 }
 
 /* The first reply that is quoted anywhere in the text; empty: none. */
@@ -326,7 +345,8 @@ static void find_subject(struct collector *c, const struct mime_message *m)
 	}
 }
 
-static void collect_status_parts(struct collector *c, const struct mime_message *m, struct str quoted)
+static void collect_status_parts(struct collector *c, const struct mime_message *m,
+				 const struct notice *notice)
 {
 	for (const struct mime_part *p = m->root; p; p = mime_next(p)) {
 		BUF_SCOPED body = {0};
@@ -334,7 +354,7 @@ static void collect_status_parts(struct collector *c, const struct mime_message 
 		/* Of one that is too long, the beginning. */
 		if (is_status_part(p) && !is_inside_copy(p) && mime_decode_part(m, p, 0, &body, &err))
 			collect_status_part(
-				c, arena_str(c->a, str_sub(buf_str(&body), 0, STATUS_PART_MAX)), quoted);
+				c, arena_str(c->a, str_sub(buf_str(&body), 0, STATUS_PART_MAX)), notice);
 	}
 }
 
@@ -348,15 +368,19 @@ static bool is_bare_status_part(struct str text)
 bool collect_message(struct collector *c, struct str text)
 {
 	if (is_bare_status_part(text)) {
-		collect_status_part(c, text, STR(""));
+		collect_status_part(c, text, &(struct notice){0});
 		return c->report->n > 0;
 	}
 	if (!is_message(text))
 		return false;
 	struct mime_message *m = mime_parse(c->a, text);
 	struct str header = mime_part_header(m, m->root), words = words_of(c, m);
+	/* A multipart without boundaries. */
+	if (words.n == 0)
+		words = str_sub(mime_part_body(m, m->root), 0, TEXT_PART_MAX_READ);
+	struct notice notice = {words, quoted_reply(c, words)};
 	find_subject(c, m);
-	collect_status_parts(c, m, quoted_reply(c, words));
+	collect_status_parts(c, m, &notice);
 	if (c->report->n == 0 && looks_like_bounce(c, header))
 		collect_words(c, words, field_text(c->a, header, STR("X-Failed-Recipients")));
 	return true;
