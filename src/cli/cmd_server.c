@@ -179,7 +179,7 @@ int cmd_server_status(struct cli *cli)
 int cmd_server_reload(struct cli *cli)
 {
 	JSON_DOC_SCOPED doc = NULL;
-	/* The file may be wrong, and that is for the server to say: only run_dir is needed from it. */
+	/* A wrong file is refused here already, with file:line: the server is not even asked. */
 	int code = ask(cli, 'r', &doc);
 
 	if (code)

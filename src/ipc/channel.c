@@ -473,7 +473,11 @@ bool channel_call_async(struct channel *ch, const struct message *req, int64_t m
 		return err_set(err, ERR_GONE, "shutting down");
 	struct call *c = ch->waiting_first ? NULL : take_slot(ch);
 	if (!c) {
-		struct waiting w = {.request = req->type, .deadline_us = deadline, .fn = fn, .ctx = ctx, .bytes = out};
+		struct waiting w = {.request = req->type,
+				    .deadline_us = deadline,
+				    .fn = fn,
+				    .ctx = ctx,
+				    .bytes = out};
 		if (!keep_waiting(ch, &w, fds, nfds, err))
 			return false;
 		out = (struct buf){0};
