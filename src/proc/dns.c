@@ -193,8 +193,9 @@ static bool dns_prepare(struct role *r, struct sandbox *s, struct err *err)
 	struct dns_role *d = r->state;
 	CONFIG_SCOPED c = role_config(r);
 	struct dns_server servers[DNS_SERVERS_MAX];
-	struct dns_unbound_options o = {.forwarders = servers};
-	const char *anchor = config_path(c, SETTING_DNS_TRUST_ANCHOR);
+	struct dns_unbound_options o = {
+		.forwarders = servers, .timeout_ms = (int)config_duration_ms(c, SETTING_DNS_TIMEOUT)};
+	const char *anchor = config_path(c, SETTING_DNS_TRUST_ANCHOR_FILE);
 
 	(void)s;
 	o.trust_anchor_file = *anchor ? anchor : dns_unbound_root_key();
