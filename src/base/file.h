@@ -11,7 +11,8 @@
  *   optionally restricted to an operation and role: kill:N@rename@queue, eio:1-@@smtp; counted
  *   are then these alone (names in base/file_faults.h)
  *   trace:PATH        appends a line "role number operation" for each counted operation
- * Several rules are parted by commas. Opening an existing file is counted only for emfile and for
+ * Several rules are parted by commas. With PABAL_FAULT_ONCE=PATH they hold for the first process alone
+ * that they name: it removes that file. Opening an existing file is counted only for emfile and for
  * rules that name it. Each function returns what the system call of that name returns, with errno.
  */
 #pragma once

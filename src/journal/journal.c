@@ -882,6 +882,9 @@ static bool segment_survey(struct journal *j, struct segment *s, struct void_ran
 		log_event(LOG_ERROR, "journal.damage", K_CSTR(journal, j->name),
 			  K_INT(segment, s->number), K_INT(count, w.damage));
 	}
+	/* A writer that was killed before its sync: what we count from here on must not be lost later. */
+	if (err->kind == ERR_NONE && w.last_seq >= j->watermark && file_fdatasync(s->fd) != 0)
+		err_sys(err, "cannot sync the journal");
 	s->last_seq = w.last_seq;
 	if (w.last_seq > j->last_written)
 		j->last_written = w.last_seq;

@@ -53,7 +53,6 @@ struct mailbox_role {
 	unsigned sessions_n;
 	struct map *suspects; /* int64_t *: until when, by account */
 	uint64_t handovers, refused;
-	_Atomic uint64_t checkpointed; /* what was committed after the last checkpoint */
 };
 
 /* ---- the store's services ------------------------------------------------------------------------- */
@@ -62,7 +61,6 @@ static bool checkpoint(struct mailbox_role *m, struct err *err)
 {
 	if (!store_checkpoint(m->store, 0, STR_NONE, err))
 		return false;
-	atomic_store(&m->checkpointed, journal_committed(m->journal));
 	settle_announce(&m->settle, journal_watermark(m->journal));
 	return true;
 }
@@ -92,13 +90,13 @@ static void changed(void *ctx, struct str account, struct str mailbox)
 	settle_notice(m->role, account, mailbox);
 }
 
-/* Every journal.checkpoint, when something was placed. */
+/* Every journal.checkpoint, when something is not settled. */
 static void tick(void *ctx)
 {
 	struct mailbox_role *m = ctx;
 	struct err err = {0};
 
-	if (journal_committed(m->journal) != atomic_load(&m->checkpointed) && !checkpoint(m, &err))
+	if (journal_watermark(m->journal) <= journal_committed(m->journal) && !checkpoint(m, &err))
 		log_err(LOG_ERROR, "mailbox.checkpoint.failed", &err);
 }
 

@@ -156,6 +156,7 @@ static void message_of(struct new_message *m, const struct job *j, struct arena 
 		.parts_n = 2,
 		.file_fd = side ? i->side_fd : -1,
 		.file_size = side ? i->side_bytes : 0,
+		.maybe_there = i->recovered || i->deferred,
 		.internaldate =
 			i->envelope.received_us ? i->envelope.received_us / 1000000 : clock_wall_s(),
 	};

@@ -265,6 +265,24 @@ static uint64_t source_open_from(const struct source *s)
 	return s->first ? s->first->source_seq : s->read + 1;
 }
 
+/* Its message will still be read. Otherwise it was settled, with an older plan open that kept this
+ * one in the journal, or its record is damaged: then nobody comes for the plan. */
+static bool is_awaited(struct queue *q, const struct recovered *r)
+{
+	if (r->claimed)
+		return false;
+	if (!r->plan.source.n)
+		return true;
+	const struct source *s = source_find(q, r->plan.source);
+	if (!s)
+		return !q->started;
+	for (const struct item *i = s->first; i; i = i->next_in_source) {
+		if (i->source_seq == r->plan.source_seq)
+			return true; /* read, and about to claim it */
+	}
+	return r->plan.source_seq > s->read;
+}
+
 /* What may be forgotten once all that was placed until now is on disk. */
 static uint64_t checkpoint_bounds(struct queue *q, struct buf *extra)
 {
@@ -278,7 +296,7 @@ static uint64_t checkpoint_bounds(struct queue *q, struct buf *extra)
 			keep = i->plan_floor;
 	}
 	for (struct recovered *r = q->recovered; r; r = r->next) {
-		if (!r->claimed && (!keep || r->seq < keep))
+		if (is_awaited(q, r) && (!keep || r->seq < keep))
 			keep = r->seq;
 	}
 	return keep;
@@ -332,9 +350,48 @@ bool queue_checkpoint(struct queue *q, struct err *err)
 	return ok;
 }
 
+/* Placing in mailboxes that an earlier life planned, or put off, and that nobody has looked at again. */
+static bool placing_recovered(struct queue *q)
+{
+	lock_held(&q->lock);
+	for (struct recovered *r = q->recovered; r; r = r->next) {
+		if (is_awaited(q, r))
+			return true;
+	}
+	for (struct item *i = q->items; i; i = i->next) {
+		if (!i->recovered)
+			continue;
+		for (size_t k = 0; k < i->plan.n; k++) {
+			if (i->plan.actions[k].kind == ACTION_PLACE && (!i->states || i->states[k] == JOB_OPEN))
+				return true;
+		}
+	}
+	for (struct deferred *d = q->deferred; d; d = d->next) {
+		if (d->loaded && !d->held)
+			return true;
+	}
+	return false;
+}
+
+/* A message may have been placed by an earlier life that could not say so any more. Once it were
+ * called settled a client could remove it, and its plan would place it again: those first. */
+static bool recovered_first(struct queue *q, struct err *err)
+{
+	enum { RECOVERED_WAIT_US = 15000000, LOOK_US = 20000 };
+	int64_t until = clock_mono_us() + RECOVERED_WAIT_US;
+	LOCK_SCOPED(&q->lock);
+	while (!q->recovery_over && placing_recovered(q)) {
+		if (clock_mono_us() > until || q->stopping)
+			return err_set(err, ERR_TEMP, "what was planned before the last start is not placed yet");
+		cond_wait_until(&q->room, &q->lock, clock_mono_us() + LOOK_US);
+	}
+	q->recovery_over = true;
+	return true;
+}
+
 bool queue_settle(struct queue *q, struct err *err)
 {
-	return queue_checkpoint(q, err);
+	return recovered_first(q, err) && queue_checkpoint(q, err);
 }
 
 static int pressure_now(struct queue *q)
@@ -510,6 +567,7 @@ static void recover_generated(struct queue *q)
 		struct item *i = item_new(q);
 		i->id = r->plan.id;
 		i->plan = r->plan;
+		i->recovered = true;
 		r->claimed = true;
 		item_enter(q, i, r->seq);
 		item_dispatch(q, i);
@@ -555,6 +613,18 @@ bool queue_open(const struct queue_options *o, struct queue **out, struct err *e
 	return true;
 }
 
+/* What may have been placed without a DONE that reached the disk. */
+static bool recover_placed(struct queue *q, const struct recovered *r, struct err *err)
+{
+	for (size_t k = 0; k < r->plan.n; k++) {
+		const struct action *a = &r->plan.actions[k];
+		if (a->kind == ACTION_PLACE && !was_ended(q, &r->plan.id, a->number) &&
+		    !store_replay_planned(q->store, a->account, r->plan.id, a->number, content_of, q, err))
+			return false;
+	}
+	return true;
+}
+
 bool queue_recover(struct queue *q, struct err *err)
 {
 	struct replay *p = q->replay;
@@ -564,7 +634,17 @@ bool queue_recover(struct queue *q, struct err *err)
 		if (!store_replay(q->store, k->seq, false, k->record, content_of, q, err))
 			return false;
 	}
-	return spool_load(q, err);
+	for (struct recovered *r = q->recovered; r; r = r->next) {
+		if (!recover_placed(q, r, err))
+			return false;
+	}
+	if (!spool_load(q, err))
+		return false;
+	for (struct deferred *d = q->deferred; d; d = d->next) {
+		if (d->loaded && !store_replay_planned(q->store, str_of(d->account), d->id, d->action, content_of, q, err))
+			return false;
+	}
+	return true;
 }
 
 bool queue_start(struct queue *q, struct err *err)

@@ -92,6 +92,7 @@ struct deferred {
 	bool busy;              /* an item is at work on it */
 	bool warned;            /* the sender was told of the delay */
 	bool held;              /* not tried until released */
+	bool loaded;            /* found at start, for a mailbox, and not tried since */
 	uint16_t attempts;
 	uint32_t heap_at;       /* place in queue.due; UINT32_MAX: not in it */
 	uint32_t received_s, next_try_s;
@@ -131,6 +132,7 @@ struct queue {
 	struct queue_counts counts;
 	int pressure;
 	bool checkpointing;
+	bool recovery_over; /* nothing that an earlier life planned waits to be placed */
 
 	/* recovery: of an earlier life */
 	struct replay *replay;

@@ -436,8 +436,10 @@ static void load_one(struct queue *q, const char *name)
 	d->last_error = mem_cstr("");
 	int64_t now = clock_wall_s();
 	d->warned = now - d->received_s > q->o.delay_warning_s;
-	/* All at once would be a burst: spread over a minute. */
-	d->next_try_s = (uint32_t)(now + (int64_t)(random_u64() % 60));
+	/* All at once would be a burst: spread over a minute. For a mailbox at once: a life that was killed
+	 * may have placed it already (queue_settle waits for these). */
+	d->loaded = d->kind == ACTION_PLACE;
+	d->next_try_s = (uint32_t)(now + (d->loaded ? 0 : (int64_t)(random_u64() % 60)));
 	deferred_enter(q, d);
 }
 
@@ -480,7 +482,7 @@ void spool_finished(struct queue *q, struct deferred *d)
 void spool_released(struct queue *q, struct deferred *d)
 {
 	lock_held(&q->lock);
-	d->busy = false;
+	d->busy = d->loaded = false;
 	if (!d->held && d->heap_at == NOT_IN_HEAP)
 		heap_add(q, d);
 }

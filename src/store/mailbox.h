@@ -32,7 +32,7 @@ struct store_options {
 	/* Makes all up to seq of that journal settled (invariant 2): own: checkpoint; others: IPC. An
 	 * empty name means every journal. */
 	bool (*settle)(void *ctx, struct str journal, uint64_t seq, struct err *err);
-	/* The highest settled number known of that journal, without asking anybody; 0 unknown. */
+	/* All below that number of that journal is settled, as far as known without asking anybody; 0: unknown. */
 	uint64_t (*watermark)(void *ctx, struct str journal);
 	/* Tells other processes that a mailbox changed; must not block. */
 	void (*changed)(void *ctx, struct str account, struct str mailbox);
@@ -49,9 +49,13 @@ bool store_force_cold(int root_fd, struct err *err) MUST_CHECK;
  * Warm: nothing or a rescan. Cold: size and CRC of each unsettled file are compared, made again
  * from content (APPEND) or content_of(id) (DONE) by tmp and rename, uidnext := ceiling. content_of
  * answers ERR_NOT_FOUND for what was settled before: then whatever is there is right. */
-bool store_replay(struct store *s, uint64_t seq, bool is_append, struct str record,
-		  bool (*content_of)(void *ctx, struct id id, uint32_t action, struct buf *out, struct err *err),
+typedef bool content_of_fn(void *ctx, struct id id, uint32_t action, struct buf *out, struct err *err);
+bool store_replay(struct store *s, uint64_t seq, bool is_append, struct str record, content_of_fn *content_of,
 		  void *ctx, struct err *err) MUST_CHECK;
+/* After those: an action that has no DONE. After power loss its file may be there all the same, under
+ * the name that mailbox_place will adopt, and be empty or full of zeros: then it is made again. */
+bool store_replay_planned(struct store *s, struct str account, struct id id, uint32_t action,
+			  content_of_fn *content_of, void *ctx, struct err *err) MUST_CHECK;
 /* syncfs and CHECKPOINT of this process's journal; extra goes into the record. Called by the role
  * every 1-5 s, or by settle(). p is what was committed before the syncfs, but never above keep_from
  * (queue: its oldest PLAN with an open action; 0: no such bound). false: nothing was released. */
@@ -129,6 +133,7 @@ struct new_message {
 	const struct str *keywords;
 	size_t keywords_n;
 	int64_t internaldate; /* s, UTC */
+	bool maybe_there;     /* an earlier life may have placed it: its base name is looked for */
 	/* results */
 	uint32_t uid;
 	uint64_t seq;         /* DONE's or APPEND's number in this process's journal */
@@ -136,7 +141,7 @@ struct new_message {
 };
 /* Queue: places a batch in one mailbox (made when absent): tmp, lock, state, rename, DONE (lazy),
  * index rows in one transaction, unlock, changed(). A base name that is there already (replay) is
- * adopted, not placed again: looked for when the id is older than this store. Each message has its
+ * adopted, not placed again: looked for when it may be, or the id is older than this store. Each message has its
  * own outcome; false: none was placed. seq 0: placed, but DONE could not be queued. */
 bool mailbox_place(struct account *a, struct str mailbox, struct new_message *m, size_t n, bool over_quota_ok,
 		   struct err *err) MUST_CHECK;

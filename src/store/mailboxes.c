@@ -305,14 +305,16 @@ static bool delete_locked(struct account *a, struct removal *x, struct err *err)
 
 static bool delete_rounds(struct account *a, struct removal *x, struct err *err)
 {
-	for (int round = 0; round < 5; round++) {
+	struct settle_wait wait = {0};
+
+	do {
 		if (!mailbox_settle(a, x->name, err) || !account_lock(a, USE_CHANGE, err))
 			return false;
 		bool ok = delete_locked(a, x, err);
 		account_unlock(a);
 		if (!ok || !x->young)
 			return ok;
-	}
+	} while (settle_pause(&wait));
 	return err_set(err, ERR_TEMP, "messages still arrive in that mailbox");
 }
 

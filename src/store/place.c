@@ -164,7 +164,8 @@ static bool read_bases(struct batch *b, struct err *err)
 static bool may_be_replay(const struct batch *b)
 {
 	for (size_t i = 0; !b->is_append && i < b->n; i++)
-		if (memcmp(b->m[i].id.c, b->a->store->started.c, ID_LEN) < 0)
+		if (b->m[i].maybe_there ||
+		    memcmp(b->m[i].id.c, b->a->store->started.c, ID_LEN) < 0)
 			return true;
 	return false;
 }

@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { SETTLE_ROUNDS = 5 };
+enum { MOVED_ROUNDS = 5 }; /* another program renames what we want to remove */
 
 /* One mailbox being changed. */
 struct part {
@@ -175,11 +175,13 @@ bool view_expunge(struct view *v, struct uid_set uids, bool deleted_only, uint64
 	struct account *a = v->account;
 	struct expunge x = {
 		.v = v, .uids = uids_normal(ar, uids), .flags = deleted_only ? FLAG_DELETED : 0};
+	struct settle_wait wait = {0};
+	int moved = 0;
 	bool ok = true;
 
 	if (v->read_only)
 		return err_set(err, ERR_DENIED, "the mailbox is open read-only");
-	for (int round = 0; ok && round < SETTLE_ROUNDS; round++) {
+	do {
 		x.young = x.moved = false;
 		if (!view_settle(v, x.uids, err))
 			return false;
@@ -191,9 +193,7 @@ bool view_expunge(struct view *v, struct uid_set uids, bool deleted_only, uint64
 		struct err late;
 		if (!part_sync(&x.p, ok ? err : &late))
 			ok = false;
-		if (!x.young && !x.moved)
-			break;
-	}
+	} while (ok && (x.young ? settle_pause(&wait) : x.moved && ++moved < MOVED_ROUNDS));
 	if (x.changed) {
 		house_index_written(a);
 		mailbox_changed(a, v->shared->mailbox_id, v->name, v);
@@ -524,10 +524,10 @@ static bool transfer(struct transfer *x, struct copied *out, struct err *err)
 		return false;
 	x->to = normal;
 	x->uids = uids_normal(x->ar, x->uids);
-	int round = 0;
+	struct settle_wait wait = {0};
 	do
 		ok = transfer_round(x, err);
-	while (ok && x->young && ++round < SETTLE_ROUNDS);
+	while (ok && x->young && settle_pause(&wait));
 	if (ok && x->young)
 		ok = err_set(err, ERR_TEMP, "a message is too new to be copied");
 

@@ -24,6 +24,17 @@ struct replay_mailbox {
 struct replay {
 	struct arena *ar;
 	struct map *mailboxes; /* "address id" -> struct replay_mailbox, in the arena */
+	struct map *accounts;  /* address -> struct replay_account, in the arena */
+};
+
+/* All files of an account by their base names, for actions whose DONE was lost. */
+struct replay_account {
+	struct map *files; /* base -> struct replay_file, in the arena */
+};
+struct replay_file {
+	struct replay_file *next; /* of the same base */
+	struct replay_mailbox *mailbox;
+	const char *name;
 };
 
 void replay_end(struct store *s)
@@ -40,6 +51,10 @@ void replay_end(struct store *s)
 		map_free(m->files);
 	}
 	map_free(r->mailboxes);
+	it = (struct map_iter){0};
+	while (map_next(r->accounts, &it))
+		map_free(((struct replay_account *)it.value)->files);
+	map_free(r->accounts);
 	arena_free(r->ar);
 	free(r);
 }
@@ -171,9 +186,7 @@ static bool make_again(struct replay *r, struct replay_mailbox *m, const struct 
 	return false;
 }
 
-static bool compare(struct store *s, bool is_append, const struct done_record *rec,
-		    bool (*content_of)(void *ctx, struct id id, uint32_t action, struct buf *out,
-				       struct err *err),
+static bool compare(struct store *s, bool is_append, const struct done_record *rec, content_of_fn *content_of,
 		    void *ctx, struct err *err)
 {
 	struct replay *r = s->replay;
@@ -202,25 +215,138 @@ static bool compare(struct store *s, bool is_append, const struct done_record *r
 	return make_again(r, m, rec, found, is_append ? rec->content : buf_str(&content), err);
 }
 
-bool store_replay(struct store *s, uint64_t seq, bool is_append, struct str record,
-		  bool (*content_of)(void *ctx, struct id id, uint32_t action, struct buf *out,
-				     struct err *err),
+static struct replay *begin(struct store *s)
+{
+	if (s->replay)
+		return s->replay;
+	s->replay = mem_new(struct replay);
+	s->replay->ar = arena_new();
+	s->replay->mailboxes = map_new();
+	s->replay->accounts = map_new();
+	return s->replay;
+}
+
+bool store_replay(struct store *s, uint64_t seq, bool is_append, struct str record, content_of_fn *content_of,
 		  void *ctx, struct err *err)
 {
 	struct done_record rec;
 
 	if (!s->o.cold || !done_decode(record, &rec))
 		return true;
-	if (!s->replay) {
-		s->replay = mem_new(struct replay);
-		s->replay->ar = arena_new();
-		s->replay->mailboxes = map_new();
-	}
+	begin(s);
 	if (compare(s, is_append, &rec, content_of, ctx, err))
 		return true;
 	/* A full or failing disk ends the recovery; what cannot be had any more does not. */
 	if (err->kind == ERR_IO || err->kind == ERR_LIMIT || err->kind == ERR_TEMP)
 		return err_while(err, "replaying record %llu", (unsigned long long)seq);
+	log_err(LOG_ERROR, "store.replay.lost", err);
+	return true;
+}
+
+/* ---- actions without DONE --------------------------------------------------------------- */
+static bool add_files(struct replay *r, struct replay_account *a, struct str address, int fd, struct str dir,
+		      struct err *err)
+{
+	struct str key = arena_fmt(r->ar, "%.*s/%.*s", STR_ARG(address), STR_ARG(dir));
+	struct listing l;
+
+	/* Among the mailboxes, so that it is closed with them; a file name is no mailbox id. */
+	struct replay_mailbox *m = arena_new_of(r->ar, struct replay_mailbox);
+	m->fd = fd;
+	m->files = map_new();
+	map_put(r->mailboxes, key, m);
+	if (!listing_read(fd, "cur", false, r->ar, &l, err))
+		return false;
+	for (size_t i = 0; i < l.n; i++) {
+		struct file_name n;
+		if (!name_parse(l.name[i], &n) || !n.has_uid)
+			continue;
+		struct replay_file *f = arena_new_of(r->ar, struct replay_file);
+		*f = (struct replay_file){map_get(a->files, n.base), m, l.name[i].p};
+		map_put(a->files, n.base, f);
+	}
+	return true;
+}
+
+static bool get_account(struct store *s, struct str address, struct replay_account **out, struct err *err)
+{
+	struct replay *r = s->replay;
+	BUF_SCOPED path = {0};
+	struct listing l;
+
+	*out = map_get(r->accounts, address);
+	if (*out)
+		return true;
+	*out = arena_new_of(r->ar, struct replay_account);
+	(*out)->files = map_new();
+	map_put(r->accounts, address, *out);
+	if (!account_path(s->template, address, &path, err))
+		return false;
+	FD_SCOPED fd = file_openat(s->root_fd, arena_cstr(r->ar, buf_str(&path)),
+				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return errno == ENOENT || err_sys(err, "open the account");
+	if (!listing_read(fd, ".", true, r->ar, &l, err))
+		return false;
+	for (size_t i = 0; i < l.n; i++) {
+		if (l.name[i].p[0] != '.' || str_eq(l.name[i], STR("..")))
+			continue;
+		int dir = file_openat(fd, l.name[i].p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+		if (dir >= 0 && faccessat(dir, "cur", F_OK, 0) < 0)
+			fd_close(&dir); /* no mailbox */
+		if (dir >= 0 && !add_files(r, *out, address, dir, l.name[i], err))
+			return false;
+	}
+	return true;
+}
+
+static bool repair(struct replay *r, const struct replay_file *f, struct done_record *rec, struct str content,
+		   struct err *err)
+{
+	const char *path = arena_cstr(r->ar, arena_fmt(r->ar, "cur/%s", f->name));
+	struct stat st;
+	bool good;
+
+	if (fstatat(f->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT || err_sys(err, "stat %s", path);
+	if (!is_good(f->mailbox->fd, path, rec, &good, err) || good)
+		return good;
+	rec->internaldate = st.st_mtim.tv_sec;
+	log_event(LOG_WARN, "store.replay.remake", K_STR(account, rec->account), K_STR(qid, id_str(&rec->id)),
+		  K_INT(action, rec->action), K_CSTR(path, f->name));
+	return make_again(r, f->mailbox, rec, f->name, content, err);
+}
+
+static bool repair_all(struct store *s, struct str address, struct id id, uint32_t action, content_of_fn *content_of,
+		       void *ctx, struct err *err)
+{
+	struct replay *r = begin(s);
+	struct replay_account *a;
+	BUF_SCOPED content = {0};
+
+	if (!get_account(s, address, &a, err))
+		return false;
+	const struct replay_file *f =
+		map_get(a->files, arena_fmt(r->ar, "%.*s.%u", ID_LEN, id.c, action));
+	if (!f)
+		return true;
+	if (!content_of(ctx, id, action, &content, err))
+		return false;
+	struct done_record rec = {.account = address, .id = id, .action = action, .size = content.n,
+				  .crc = crc32c(0, content.p, content.n)};
+	for (; f; f = f->next)
+		if (!repair(r, f, &rec, buf_str(&content), err))
+			return false;
+	return true;
+}
+
+bool store_replay_planned(struct store *s, struct str account, struct id id, uint32_t action,
+			  content_of_fn *content_of, void *ctx, struct err *err)
+{
+	if (!s->o.cold || repair_all(s, account, id, action, content_of, ctx, err))
+		return true;
+	if (err->kind == ERR_IO || err->kind == ERR_LIMIT || err->kind == ERR_TEMP)
+		return err_while(err, "looking after what was planned");
 	log_err(LOG_ERROR, "store.replay.lost", err);
 	return true;
 }

@@ -7,6 +7,8 @@ struct recovery {
 	struct bed *b;
 	unsigned records, asked;
 	bool none; /* the content is not to be had */
+	bool lost; /* no record reached the disk */
+	const struct id *planned; /* an action 1 that has no DONE */
 };
 
 #define MAIL(n) STR("Subject: " n "\r\n\r\nbody " n "\r\n")
@@ -58,7 +60,11 @@ static void power_loss(struct bed *b, struct recovery *r, const char *boot)
 	bed_journal_open(b, keep, &l);
 	assert_done(journal_start(b->journal, &err), err);
 	bed_store_open(b);
-	for (size_t i = 0; i < l.n; i++) {
+	if (r->planned)
+		assert_done(store_replay_planned(b->store, STR("test1@example.org"), *r->planned, 1,
+						 content_of, r, &err),
+			    err);
+	for (size_t i = 0; i < l.n && !r->lost; i++) {
 		r->records++;
 		assert_done(store_replay(b->store, l.at[i].seq, l.at[i].is_append, l.at[i].content,
 					 content_of, r, &err),
@@ -168,6 +174,52 @@ static void test_set_aside(void **state)
 	bed_shell(b, "test \"$(ls pabal-aside | wc -l)\" = 1");
 }
 
+/* The same, with the length that it had: zeros (seen on ext4). */
+static void test_zeros_set_aside(void **state)
+{
+	struct bed *b = *state;
+	struct recovery r = {.b = b, .lost = true};
+
+	bed_place(b, "INBOX", MAIL("one"));
+	bed_place(b, "INBOX", MAIL("two"));
+	bed_close(b);
+	bed_shell(b, "f=\"$(ls cur/*,U=2,*)\"; n=$(stat -c%s \"$f\"); head -c $n /dev/zero >\"$f\"");
+	power_loss(b, &r, "boot-2");
+	struct view *v = bed_view(b, "INBOX");
+	assert_int_equal(view_count(v), 1);
+	assert_content(b, v, 1, MAIL("one"));
+	view_close(v);
+	bed_check(b);
+	bed_shell(b, "test \"$(ls pabal-aside | wc -l)\" = 1");
+}
+
+/* Placed, its DONE lost, its data too: made again before anybody sees it, then adopted. */
+static void test_planned_zeros(void **state)
+{
+	struct bed *b = *state;
+	struct str content = MAIL("one");
+	struct new_message m = message_of(&content);
+	struct recovery r = {.b = b, .lost = true, .planned = &m.id};
+	struct err err;
+
+	m.action = 1;
+	assert_done(mailbox_place(b->account, STR("INBOX"), &m, 1, false, &err), err);
+	bed_close(b);
+	bed_shell(b, "f=\"$(ls cur/*)\"; n=$(stat -c%s \"$f\"); head -c $n /dev/zero >\"$f\"");
+	power_loss(b, &r, "boot-2");
+	assert_int_equal(r.asked, 1);
+	struct view *v = bed_view(b, "INBOX");
+	assert_int_equal(view_count(v), 1);
+	assert_content(b, v, 1, MAIL("one"));
+	view_close(v);
+	uint32_t uid = m.uid;
+	m.uid = 0;
+	m.maybe_there = true;
+	assert_done(mailbox_place(b->account, STR("INBOX"), &m, 1, false, &err), err);
+	assert_int_equal(m.uid, uid);
+	bed_check(b);
+}
+
 /* What a client removed with OK does not come back, and what it copied is whole. */
 static void test_young_and_gone(void **state)
 {
@@ -228,6 +280,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_empty_short_missing),
 		T(test_set_aside),
+		T(test_zeros_set_aside),
+		T(test_planned_zeros),
 		T(test_young_and_gone),
 		T(test_placed_again),
 	};

@@ -7,8 +7,9 @@
 #include "base/clock.h"
 #include "journal/journal.h"
 #include "store/store_int.h"
+#include <unistd.h>
 
-bool is_settled(struct store *s, const struct index *ix, const struct cold *c)
+bool is_settled(struct store *s, struct index *ix, const struct cold *c)
 {
 	if (c->journal == JOURNAL_SETTLED)
 		return true;
@@ -18,7 +19,7 @@ bool is_settled(struct store *s, const struct index *ix, const struct cold *c)
 	struct str name = index_journal_name(ix, c->journal);
 	if (s->o.journal && str_eq(name, s->journal_name))
 		return c->seq < journal_watermark(s->o.journal);
-	return s->o.watermark && c->seq <= s->o.watermark(s->o.ctx, name);
+	return s->o.watermark && c->seq < s->o.watermark(s->o.ctx, name);
 }
 
 /* The highest number that is not settled, per journal. */
@@ -129,4 +130,18 @@ bool mailbox_settle(struct account *a, struct str name, struct err *err)
 	bool ok = view_settle(v, (struct uid_set){&all, 1}, err);
 	view_close(v);
 	return ok;
+}
+
+bool settle_pause(struct settle_wait *w)
+{
+	enum { FIRST_MS = 2, LONGEST_MS = 250, ALL_MS = 10000 };
+	int64_t now = clock_mono_ms();
+
+	if (!w->until_ms)
+		w->until_ms = now + ALL_MS;
+	if (now >= w->until_ms)
+		return false;
+	w->pause_ms = !w->pause_ms ? FIRST_MS : w->pause_ms < LONGEST_MS ? 2 * w->pause_ms : LONGEST_MS;
+	usleep(w->pause_ms * 1000);
+	return true;
 }

@@ -280,10 +280,17 @@ bool keyword_bit(struct account *a, struct dir *d, struct str name, bool add, un
 		 uint32_t *keywords, struct err *err) MUST_CHECK;
 
 /* ---- settle.c ------------------------------------------------------------------------------ */
-bool is_settled(struct store *s, const struct index *ix, const struct cold *c);
+bool is_settled(struct store *s, struct index *ix, const struct cold *c);
 /* Everything of uids that is not settled yet is settled (invariant 2). Without locks. */
 bool view_settle(struct view *v, struct uid_set uids, struct err *err) MUST_CHECK;
 bool mailbox_settle(struct account *a, struct str name, struct err *err) MUST_CHECK;
+/* Something was too young still: a plan before it is being carried out. Waits a little longer each
+ * time; false: for ten seconds in all. Without locks. */
+struct settle_wait {
+	int64_t until_ms;
+	unsigned pause_ms;
+};
+bool settle_pause(struct settle_wait *w);
 
 /* ---- record.c ------------------------------------------------------------------------------ */
 struct done_record {

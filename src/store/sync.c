@@ -22,6 +22,7 @@ enum {
 	SCAN_PAUSE_US = 12000,  /* longer than the tick of mtime */
 	UID_LEAP_MAX = 1000000, /* a name may claim a UID that far above uidnext */
 	READ_CHUNK = 256 << 10,
+	ZEROS_LOST = 512,
 };
 
 /* A file in cur/, or in new/. */
@@ -304,6 +305,26 @@ static bool set_aside(struct sync *s, const struct found *f, struct err *err)
 	       err_sys(err, "rename %s", from);
 }
 
+/* Data that never reached the disk: shorter than it was, or zeros of the same length. What was
+ * acknowledged is repaired by now, and nothing that anybody sends begins with so many. */
+static bool is_lost(const struct sync *s, const struct found *f, uint64_t size, bool *out, struct err *err)
+{
+	char path[CUR_PATH_MAX], head[ZEROS_LOST];
+	static const char zeros[ZEROS_LOST];
+
+	*out = f->size < size;
+	if (*out || !f->size)
+		return true;
+	memcpy(path, "cur/", 4);
+	memcpy(path + 4, f->file.p, f->file.n + 1);
+	FD_SCOPED fd = file_openat(s->d->fd, path, O_RDONLY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return errno == ENOENT || err_sys(err, "open %s", path);
+	ssize_t n = pread(fd, head, sizeof(head), 0);
+	*out = n > 0 && memcmp(head, zeros, (size_t)n) == 0;
+	return n >= 0 || err_sys(err, "read %s", path);
+}
+
 /* A file with our tag that the index does not have: after the loss of the index, a crash between
  * rename and index, or carried back by hand. */
 static bool take_mine(struct sync *s, struct found *f, struct err *err)
@@ -315,7 +336,10 @@ static bool take_mine(struct sync *s, struct found *f, struct err *err)
 		return false;
 	if (gone)
 		return true;
-	if (s->cold && f->size < f->name.size)
+	bool lost = false;
+	if (s->cold && !is_lost(s, f, f->name.size, &lost, err))
+		return false;
+	if (lost)
 		return set_aside(s, f, err);
 	if (!s->rebuild && !index_vanished_has(s->ix, s->m->row, uid, &known, err))
 		return false;
@@ -334,21 +358,38 @@ static bool take_mine(struct sync *s, struct found *f, struct err *err)
 	return insert(s, f, uid, err);
 }
 
+/* The date of a file may be lost like its data, or have become that of its repair. */
+static bool date_again(const struct sync *s, const struct found *f, const struct hot *h, const struct cold *c,
+		       struct err *err)
+{
+	struct timespec date = {.tv_sec = (time_t)h->date, .tv_nsec = c->mtime_ns}, times[2] = {date, date};
+	char path[CUR_PATH_MAX];
+
+	if (f->mtime_s == h->date && f->mtime_ns == c->mtime_ns)
+		return true;
+	memcpy(path, "cur/", 4);
+	memcpy(path + 4, f->file.p, f->file.n + 1);
+	return utimensat(s->d->fd, path, times, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT ||
+	       err_sys(err, "utimensat %s", path);
+}
+
 /* Written to in place by another program: a new message, with a new UID. */
 static bool is_other(struct sync *s, struct found *f, const struct hot *h, const struct cold *c,
 		     bool *out, struct err *err)
 {
-	bool gone;
+	bool gone, lost = false;
 
 	if (!look(s, f, &gone, err))
 		return false;
-	*out = !gone && (f->size != h->size ||
+	if (!gone && s->cold && !is_settled(s->a->store, s->ix, c) && !is_lost(s, f, h->size, &lost, err))
+		return false;
+	*out = !gone && (lost || f->size != h->size ||
 			 (!s->cold && (f->mtime_s != h->date || f->mtime_ns != c->mtime_ns)));
 	if (!*out)
-		return true;
+		return gone || !s->cold || date_again(s, f, h, c, err);
 	if (!edit_remove(&s->edit, h->uid, err))
 		return false;
-	if (s->cold && f->size < h->size)
+	if (s->cold && (lost || f->size < h->size))
 		return set_aside(s, f, err);
 	add_other(s, f);
 	return true;

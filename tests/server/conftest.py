@@ -9,7 +9,7 @@
     def test_alone(make_pabal):           # a server of its own; options below
         p = make_pabal(settings='smtp { max_recipients = 100 }')
 
-PABAL names the program; default: build/pabal. Servers are stopped by the fixture, and a test fails
+PABAL or PABAL_BINARY names the program; default: build/pabal. Servers are stopped by the fixture, and a test fails
 when one of its roles crashed without being asked to.
 """
 import contextlib
@@ -32,7 +32,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("PABAL", str(ROOT / "build" / "pabal"))
+PROGRAM = os.environ.get("PABAL") or os.environ.get("PABAL_BINARY") or str(ROOT / "build" / "pabal")
 DOMAIN = "demologthink.com"
 START_S = float(os.environ.get("PABAL_START_S", "30"))
 # Offsets of the standard ports that a server listens on.
@@ -79,8 +79,8 @@ class Pabal:
     """A server in a directory of its own."""
 
     def __init__(self, accounts=("test1", "test2"), aliases=("testfc=test2",), settings="", env=None,
-                 domain=DOMAIN, start=True, uid=None):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pabal-%d-" % os.getpid()))
+                 domain=DOMAIN, start=True, uid=None, parent=None):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pabal-%d-" % os.getpid(), dir=parent))
         self.dir.chmod(0o755)
         self.domain = domain
         self.base = free_port_base()
@@ -161,10 +161,12 @@ class Pabal:
     def kill_all(self):
         """Power off, as far as processes go: kill -9 of the master takes the roles along."""
         if self.process and self.process.poll() is None:
-            pids = self.pids()
+            pids = children(self.process.pid)
             self.process.kill()
             self.process.wait(10)
             wait_until(lambda: not any(alive(p) for p in pids), 10, "roles outlived the master")
+        if self.process:
+            self.output.close()
         self.process = None
 
     def remove(self):
@@ -309,6 +311,18 @@ class Pabal:
         text = self.text("output")
         marks = ("AddressSanitizer", "ThreadSanitizer", "runtime error:")
         return text if any(m in text for m in marks) else ""
+
+
+def children(pid):
+    """Processes that it started; asked of the kernel, so that it works whatever state they are in."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with contextlib.suppress(OSError), open("/proc/%s/stat" % entry, encoding="ascii", errors="replace") as f:
+            if int(f.read().rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(entry))
+    return found
 
 
 def alive(pid):

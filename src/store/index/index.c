@@ -429,8 +429,14 @@ bool index_journal(struct index *ix, struct str name, uint8_t *out_id, struct er
 	return sql_run(st, err) && read_journals(ix, err) && index_journal(ix, name, out_id, err);
 }
 
-struct str index_journal_name(const struct index *ix, uint8_t id)
+struct str index_journal_name(struct index *ix, uint8_t id)
 {
+	struct err ignored;
+
+	/* Another process may have added it. */
+	if (id >= JOURNAL_FIRST && (size_t)(id - JOURNAL_FIRST) >= ix->journals_n &&
+	    !read_journals(ix, &ignored))
+		ix->journals_n = 0;
 	if (id < JOURNAL_FIRST || (size_t)(id - JOURNAL_FIRST) >= ix->journals_n)
 		return STR_NONE;
 	return ix->journals[id - JOURNAL_FIRST];

@@ -91,7 +91,7 @@ struct cold {
 	struct str base;
 };
 bool index_journal(struct index *ix, struct str name, uint8_t *out_id, struct err *err) MUST_CHECK;
-struct str index_journal_name(const struct index *ix, uint8_t id); /* empty: unknown or settled */
+struct str index_journal_name(struct index *ix, uint8_t id); /* empty: unknown or settled */
 
 /* The blocks changed since old (NULL: all); a new reference. */
 bool index_load(struct index *ix, int64_t row, const struct snapshot *old, struct snapshot **out,
