@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/scan.h"
 #include "net/net.h"
+#include "proc/lookup_cache.h"
 #include "proc/queue_relay.h"
 #include "proc/settle_int.h"
 #include <dirent.h>
@@ -23,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOKUP_WAIT_MS = 10000, TICK_MS = 1000 };
+enum { LOOKUP_WAIT_MS = 10000, TICK_MS = 1000, CACHE_S = 60 };
 
 struct queue_role {
 	struct role *role;
@@ -31,6 +32,7 @@ struct queue_role {
 	struct store *store;
 	int mail_fd, spool_fd, journal_fd;
 	struct settle_table settle;
+	struct lookup_cache *recipients, *accounts; /* by address; only what exists is remembered */
 	atomic_bool stopped;
 };
 
@@ -74,43 +76,90 @@ static bool read_list(struct str list, struct arena *a, struct destination **out
 static bool resolve(void *ctx, struct str address, struct arena *a, struct destination **out, size_t *out_n,
 		    struct err *err)
 {
+	struct queue_role *q = ctx;
 	struct message m = {.type = MSG_resolve, .resolve.address = address}, r;
+	uint64_t generation = lookup_cache_generation(q->recipients);
+	struct str list;
 
 	if (address.n > 320)
 		return err_set(err, ERR_SYNTAX, "address too long");
-	if (!ask(ctx, &m, a, &r, err))
+	if (lookup_cache_get(q->recipients, address, a, &list))
+		return read_list(list, a, out, out_n) || err_set(err, ERR_CORRUPT, "bad list of recipients");
+	if (!ask(q, &m, a, &r, err))
 		return false;
+	list = r.resolve_result.list;
 	if (r.resolve_result.code == 3)
 		return err_set(err, ERR_TEMP, "recipient could not be looked up");
-	if (r.resolve_result.code == 0 || r.resolve_result.list.n == 0) { /* not even an address */
+	if (r.resolve_result.code == 0 || list.n == 0) { /* not even an address */
 		*out = arena_new_of(a, struct destination);
 		**out = (struct destination){DESTINATION_UNKNOWN, arena_str(a, address)};
 		*out_n = 1;
 		return true;
 	}
-	return read_list(r.resolve_result.list, a, out, out_n) ||
-	       err_set(err, ERR_CORRUPT, "bad list of recipients");
+	if (!read_list(list, a, out, out_n))
+		return err_set(err, ERR_CORRUPT, "bad list of recipients");
+	if (*out_n == 1 && (*out)[0].kind == DESTINATION_LOCAL)
+		lookup_cache_put(q->recipients, generation, address, list, CACHE_S);
+	return true;
+}
+
+static void facts_put(struct queue_role *q, uint64_t generation, struct str address,
+		      const struct account_facts *f)
+{
+	BUF_SCOPED b = {0};
+
+	buf_le64(&b, f->id);
+	buf_le64(&b, f->quota_bytes);
+	buf_le64(&b, f->quota_messages);
+	buf_le_str(&b, f->language);
+	buf_le_str(&b, f->address);
+	lookup_cache_put(q->accounts, generation, address, buf_str(&b), CACHE_S);
+}
+
+static bool facts_get(struct queue_role *q, struct str address, struct arena *a, struct account_facts *out)
+{
+	struct str value;
+
+	if (!lookup_cache_get(q->accounts, address, a, &value))
+		return false;
+	struct scan s = scan_of(value);
+	return scan_le64(&s, &out->id) && scan_le64(&s, &out->quota_bytes) &&
+	       scan_le64(&s, &out->quota_messages) && scan_le_str(&s, value.n, &out->language) &&
+	       scan_le_str(&s, value.n, &out->address);
 }
 
 static bool account(void *ctx, struct str address, struct arena *a, struct account_facts *out,
 		    bool *out_found, struct err *err)
 {
+	struct queue_role *q = ctx;
 	struct message m = {.type = MSG_account_facts, .account_facts.account = address}, r;
+	uint64_t generation = lookup_cache_generation(q->accounts);
 
-	if (address.n > 320) {
-		*out_found = false;
+	*out_found = false;
+	if (address.n > 320)
+		return true;
+	if (facts_get(q, address, a, out)) {
+		*out_found = true;
 		return true;
 	}
-	if (!ask(ctx, &m, a, &r, err))
+	if (!ask(q, &m, a, &r, err))
 		return false;
 	const struct msg_account_facts_result *f = &r.account_facts_result;
 	if (f->code == 3)
 		return err_set(err, ERR_TEMP, "account could not be looked up");
 	*out_found = f->code == 1 && f->enabled;
-	if (*out_found)
-		*out = (struct account_facts){f->account_id, f->account, f->language, f->quota_bytes,
-					      f->quota_messages};
+	if (!*out_found)
+		return true;
+	*out = (struct account_facts){f->account_id, f->account, f->language, f->quota_bytes,
+				      f->quota_messages};
+	facts_put(q, generation, address, out);
 	return true;
+}
+
+static void forget(struct queue_role *q)
+{
+	lookup_cache_forget(q->recipients);
+	lookup_cache_forget(q->accounts);
 }
 
 /* ---- smtp ----------------------------------------------------------------------------------------- */
@@ -228,6 +277,8 @@ static void queue_on_message(void *ctx, struct channel *ch, uint64_t id, struct 
 	if (m->type == MSG_accepted) {
 		snprintf(name, sizeof(name), "smtp-%u", p->index);
 		queue_accepted(q->queue, str_of(name), m->accepted.seq);
+	} else if (m->type == MSG_invalidate) {
+		forget(q);
 	} else if (m->type == MSG_watermark) {
 		settle_note(&q->settle, p->other, p->index, m->watermark.seq);
 	} else if (m->type == MSG_settle) {
@@ -235,6 +286,15 @@ static void queue_on_message(void *ctx, struct channel *ch, uint64_t id, struct 
 		*s = (struct settle_request){q, ch, id};
 		net_run(q->role->net, answer_settle, s);
 	}
+}
+
+static void queue_on_lost(void *ctx, struct channel *ch)
+{
+	struct peer *p = ctx;
+
+	(void)ch;
+	if (p->kind == CHANNEL_LOOKUP) /* what changes now is not told */
+		forget(p->role->state);
 }
 
 static void queue_on_master(struct role *r, struct message *m)
@@ -253,6 +313,8 @@ static void *queue_create(struct role *r)
 
 	q->role = r;
 	settle_init(&q->settle, r);
+	q->recipients = lookup_cache_new();
+	q->accounts = lookup_cache_new();
 	return q;
 }
 
@@ -369,6 +431,11 @@ static void queue_role_stop(struct role *r)
 	queue_stop(q->queue);
 }
 
+static void queue_configured(struct role *r)
+{
+	forget(r->state);
+}
+
 static void queue_status(struct role *r, struct json_writer *w)
 {
 	struct queue_role *q = r->state;
@@ -396,6 +463,8 @@ const struct role_form role_form_queue = {
 	.start = queue_role_start,
 	.on_master = queue_on_master,
 	.on_message = queue_on_message,
+	.on_lost = queue_on_lost,
+	.configured = queue_configured,
 	.drained = queue_drained,
 	.stop = queue_role_stop,
 	.status = queue_status,

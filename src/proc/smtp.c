@@ -12,25 +12,19 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "journal/journal.h"
 #include "mail/envelope.h"
 #include "proc/door_int.h"
+#include "proc/lookup_cache.h"
 #include "queue/record.h"
 #include "smtp/server.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOKUP_WAIT_MS = 5000, CACHE_MAX = 20000, CACHE_LOCAL_S = 60, CACHE_OTHER_S = 2, TICK_MS = 1000 };
+enum { LOOKUP_WAIT_MS = 5000, CACHE_LOCAL_S = 60, CACHE_OTHER_S = 2, TICK_MS = 1000 };
 
-struct cached {
-	enum rcpt_verdict verdict;
-	int64_t until_us;
-	size_t n;
-	char canonical[];
-};
 struct smtp_role {
 	struct role *role;
 	struct door_tls tls;
@@ -42,50 +36,10 @@ struct smtp_role {
 	atomic_bool tell_due, settle_due;
 	atomic_int pressure;
 	_Atomic uint64_t messages;
-	struct lock lock;
-	struct map *cache; /* guarded by lock: struct cached by address */
+	struct lookup_cache *recipients; /* verdict and canonical address by address */
 };
 
 /* ---- look-ups ----------------------------------------------------------------------------------- */
-
-static void forget_all(struct smtp_role *s)
-{
-	struct map_iter it = {0};
-
-	LOCK_SCOPED(&s->lock);
-	while (map_next(s->cache, &it))
-		free(map_remove(s->cache, it.key));
-}
-
-static bool from_cache(struct smtp_role *s, struct str address, struct arena *a, enum rcpt_verdict *out,
-		       struct str *out_canonical)
-{
-	LOCK_SCOPED(&s->lock);
-	const struct cached *c = map_get(s->cache, address);
-
-	if (!c || c->until_us < clock_mono_us())
-		return false;
-	*out = c->verdict;
-	*out_canonical = arena_str(a, (struct str){c->canonical, c->n});
-	return true;
-}
-
-static void into_cache(struct smtp_role *s, struct str address, enum rcpt_verdict v, struct str canonical)
-{
-	struct cached *c = mem_alloc(sizeof(*c) + canonical.n);
-	int64_t life_s = v == RCPT_LOCAL ? CACHE_LOCAL_S : CACHE_OTHER_S;
-
-	*c = (struct cached){.verdict = v, .until_us = clock_mono_us() + life_s * 1000000, .n = canonical.n};
-	if (canonical.n)
-		memcpy(c->canonical, canonical.p, canonical.n);
-	lock_take(&s->lock);
-	bool full = map_count(s->cache) >= CACHE_MAX;
-	lock_drop(&s->lock);
-	if (full)
-		forget_all(s);
-	LOCK_SCOPED(&s->lock);
-	free(map_put(s->cache, address, c));
-}
 
 static bool ask(struct smtp_role *s, const struct message *q, struct arena *a, struct message *r)
 {
@@ -104,19 +58,27 @@ static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, st
 {
 	struct smtp_role *s = ctx;
 	struct message q = {.type = MSG_rcpt_lookup, .rcpt_lookup.address = address}, r;
+	uint64_t generation = lookup_cache_generation(s->recipients);
 	enum rcpt_verdict v;
+	struct str known;
 
 	if (address.n > 320)
 		return RCPT_UNKNOWN;
-	if (from_cache(s, address, a, &v, out_canonical))
-		return v;
+	if (lookup_cache_get(s->recipients, address, a, &known)) {
+		*out_canonical = str_from(known, 1);
+		return (enum rcpt_verdict)known.p[0];
+	}
 	if (!ask(s, &q, a, &r))
 		return RCPT_TEMP;
 	v = r.rcpt_lookup_result.code <= RCPT_FORWARD ? (enum rcpt_verdict)r.rcpt_lookup_result.code
 						      : RCPT_TEMP;
 	*out_canonical = r.rcpt_lookup_result.canonical;
-	if (v != RCPT_TEMP)
-		into_cache(s, address, v, *out_canonical);
+	if (v != RCPT_TEMP) {
+		char first = (char)v;
+		lookup_cache_put(s->recipients, generation, address,
+				 arena_cat(a, (struct str){&first, 1}, *out_canonical),
+				 v == RCPT_LOCAL ? CACHE_LOCAL_S : CACHE_OTHER_S);
+	}
 	return v;
 }
 
@@ -268,7 +230,7 @@ static void smtp_on_message(void *ctx, struct channel *ch, uint64_t id, struct m
 	(void)ch;
 	(void)id;
 	if (m->type == MSG_invalidate) {
-		forget_all(s);
+		lookup_cache_forget(s->recipients);
 	} else if (m->type == MSG_pressure) {
 		atomic_store(&s->pressure, m->pressure.level <= 2 ? (int)m->pressure.level : 2);
 	} else if (m->type == MSG_settled) {
@@ -285,7 +247,7 @@ static void smtp_on_lost(void *ctx, struct channel *ch)
 
 	(void)ch;
 	if (p->kind == CHANNEL_LOOKUP)
-		forget_all(s);
+		lookup_cache_forget(s->recipients);
 	if (p->kind == CHANNEL_ACCEPTED)
 		atomic_store(&s->pressure, 0); /* the journal's fill is the limit meanwhile */
 }
@@ -318,8 +280,7 @@ static void *smtp_create(struct role *r)
 	struct smtp_role *s = mem_new(struct smtp_role);
 
 	s->role = r;
-	s->cache = map_new();
-	lock_init(&s->lock, LOCK_PROC);
+	s->recipients = lookup_cache_new();
 	door_tls_init(&s->tls, r);
 	return s;
 }
@@ -437,7 +398,7 @@ static void smtp_configured(struct role *r)
 
 	door_auth_configured(&s->auth);
 	door_tls_configured(&s->tls);
-	forget_all(s);
+	lookup_cache_forget(s->recipients);
 }
 
 static void smtp_status(struct role *r, struct json_writer *w)
