@@ -199,8 +199,8 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 		s = mem_zalloc(sizeof *s);
 		memcpy(s->name, side, strnlen(side, JOURNAL_SIDE_NAME - 1));
 	}
-	LOCK_SCOPED(&j->lock);
-	bool refused = true;
+	lock_take(&j->lock);
+	bool refused = true, wake = false;
 	if (j->stopping || !j->started)
 		err_set(err, ERR_TEMP, "the server is stopping");
 	else if (j->pending_bytes > PENDING_BYTES_MAX)
@@ -210,6 +210,7 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 	else
 		refused = false;
 	if (refused) {
+		lock_drop(&j->lock);
 		free(e);
 		free(s);
 		return false;
@@ -231,12 +232,14 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 	if (lazy) {
 		if (!j->lazy_due_us) {
 			j->lazy_due_us = clock_mono_us() + LAZY_US;
-			if (!j->eager)
-				cond_signal(&j->work); /* so that its wait gets an end */
+			wake = !j->eager; /* so that its wait gets an end */
 		}
-	} else if (j->eager++ == 0) {
-		cond_signal(&j->work);
+	} else {
+		wake = j->eager++ == 0;
 	}
+	lock_drop(&j->lock);
+	if (wake) /* after the lock, which the writer would find taken */
+		cond_signal(&j->work);
 	return true;
 }
 

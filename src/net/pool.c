@@ -184,28 +184,38 @@ static void start_worker(struct net *n)
 	log_event(LOG_WARN, "net.worker.fail", K_INT(errno, result), K_INT(count, n->pool.workers));
 }
 
-static void wake_one(struct net *n)
+/* Whoever is woken needs the lock first: so the signals are sent after it is dropped. */
+struct wakeups {
+	unsigned signals;
+	bool woke;
+};
+
+static void wake_one(struct net *n, struct wakeups *w)
 {
 	struct pool *p = &n->pool;
+	w->woke = true;
 	if (p->idle > 0) {
 		p->idle--;
 		p->tokens++;
-		cond_signal(&p->work);
+		w->signals++;
 	} else if (p->workers < p->max && p->workers - p->blocked < p->base) {
 		start_worker(n);
 	}
 }
 
 /* Enough are awake; whether they get on, the event thread sees, if it does not sleep. */
-static bool wake_some(struct net *n, unsigned wanted)
+static void wake_some(struct net *n, unsigned wanted, struct wakeups *w)
 {
 	struct pool *p = &n->pool;
-	bool woke = false;
-	while (wanted-- > 0 && p->workers - p->idle - p->blocked < p->target) {
-		wake_one(n);
-		woke = true;
-	}
-	return woke;
+	while (wanted-- > 0 && p->workers - p->idle - p->blocked < p->target)
+		wake_one(n, w);
+}
+
+/* Without the pool's lock. */
+static void wake_up(struct pool *p, const struct wakeups *w)
+{
+	for (unsigned i = 0; i < w->signals; i++)
+		cond_signal(&p->work);
 }
 
 static void ask_for_nudge(struct net *n)
@@ -219,10 +229,13 @@ void pool_nudge(struct net *n, uint64_t *seen)
 {
 	if (atomic_load_explicit(&n->pool.queued, memory_order_relaxed) == 0)
 		return;
-	LOCK_SCOPED(&n->pool.lock);
+	struct wakeups w = {0};
+	lock_take(&n->pool.lock);
 	if (n->pool.taken == *seen)
-		wake_one(n);
+		wake_one(n, &w);
 	*seen = n->pool.taken;
+	lock_drop(&n->pool.lock);
+	wake_up(&n->pool, &w);
 }
 
 void pool_push(struct net *n, struct chain *chain)
@@ -239,10 +252,12 @@ void pool_push(struct net *n, struct chain *chain)
 		r->end = &c->ready_next;
 	}
 	atomic_fetch_add_explicit(&p->queued, chain->n, memory_order_relaxed);
-	bool woke = wake_some(n, chain->n);
+	struct wakeups w = {0};
+	wake_some(n, chain->n, &w);
 	lock_drop(&p->lock);
+	wake_up(p, &w);
 	*chain = (struct chain){0};
-	if (!woke)
+	if (!w.woke)
 		ask_for_nudge(n);
 }
 
@@ -334,19 +349,24 @@ void net_run(struct net *n, void (*fn)(void *ctx), void *ctx)
 	*p->jobs_end = j;
 	p->jobs_end = &j->next;
 	atomic_fetch_add_explicit(&p->queued, 1, memory_order_relaxed);
-	bool woke = wake_some(n, 1);
+	struct wakeups w = {0};
+	wake_some(n, 1, &w);
 	lock_drop(&p->lock);
-	if (!woke)
+	wake_up(p, &w);
+	if (!w.woke)
 		ask_for_nudge(n);
 }
 
 void net_block_begin(struct net *n)
 {
 	struct pool *p = &n->pool;
-	LOCK_SCOPED(&p->lock);
+	struct wakeups w = {0};
+	lock_take(&p->lock);
 	p->blocked++;
 	if (atomic_load_explicit(&p->queued, memory_order_relaxed) > 0)
-		(void)wake_some(n, 1);
+		wake_some(n, 1, &w);
+	lock_drop(&p->lock);
+	wake_up(p, &w);
 }
 
 void net_block_end(struct net *n)
