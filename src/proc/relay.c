@@ -30,6 +30,7 @@ enum {
 	ADDRESSES_MAX = 16,             /* tried for one transaction */
 	HOSTS_MAX = 10,
 	DNS_WAIT_MS = 20000,
+	JOB_MS = 50 * 60 * 1000, /* less than queue waits: what it gave up must not succeed later */
 	BODY_MAX = 64 << 20,
 	CA_MAX = 4 << 20,
 };
@@ -58,6 +59,7 @@ struct work {
 	struct channel *ch;
 	uint64_t id;
 	struct arena *arena;
+	int64_t until_ms;
 	struct relay_job job;
 	int side_fd;
 	struct buf body;
@@ -256,12 +258,14 @@ static void fail_all(struct work *w, struct outcome_of_job *o, struct relay_repl
 static bool untouched(const struct work *w, const struct outcome_of_job *o)
 {
 	for (size_t k = 0; k < w->job.rcpt_n; k++)
-		if (o->replies[k].code || o->replies[k].scope != RELAY_SESSION || !o->replies[k].sure)
+		if ((o->replies[k].code && o->replies[k].code != 421) ||
+		    o->replies[k].scope != RELAY_SESSION || !o->replies[k].sure)
 			return false;
 	return true;
 }
 
-/* Sends over c, keeps or closes it. False: the connection was dead before anything was accepted. */
+/* Sends over c, keeps or closes it. False: the connection ended before anything was accepted; 421 is
+ * what a peer says when it has waited long enough. */
 static bool send_over(struct work *w, struct smtp_client *c, struct str key, struct outcome_of_job *o)
 {
 	bool usable = smtp_client_send(c, &w->job, w->arena, o->replies);
@@ -306,6 +310,7 @@ static struct smtp_client *open_one(struct work *w, const struct target *t, stru
 		.context_verify = w->job.tls >= RELAY_TLS_VERIFY && w->job.tls != RELAY_TLS_DANE
 					  ? verify_context(w->relay)
 					  : NULL,
+		.until_ms = w->until_ms,
 		.auth_user = w->job.auth_user,
 		.auth_password = w->job.auth_password,
 	};
@@ -334,6 +339,7 @@ static void run_job(struct work *w, struct outcome_of_job *o)
 			continue;
 		}
 		o->reused = true;
+		smtp_client_until(c, w->until_ms);
 		if (send_over(w, c, key, o))
 			return;
 	}
@@ -344,7 +350,7 @@ static void run_job(struct work *w, struct outcome_of_job *o)
 		r.text = STR("the addresses of the destination's hosts cannot be looked up now");
 	}
 	/* A host that refuses the session is left for the next one; its word stays if none is better. */
-	for (size_t i = 0; i < t.n; i++) {
+	for (size_t i = 0; i < t.n && clock_mono_ms() < w->until_ms; i++) {
 		struct smtp_client *c = open_one(w, &t.v[i], &r);
 		o->mta = t.v[i].host;
 		if (!c)
@@ -415,6 +421,7 @@ static void relay_on_message(void *ctx, struct channel *ch, uint64_t id, struct 
 	w->id = id;
 	w->side_fd = -1;
 	w->arena = arena_new();
+	w->until_ms = clock_mono_ms() + JOB_MS;
 	struct str blob = arena_str(w->arena, m->relay_job.job);
 	bool good = relay_job_decode(blob, w->arena, &w->job, &err);
 	if (good && m->relay_job.body >= 0) {

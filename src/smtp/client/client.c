@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 30000, CHUNK = 16 * 1024 };
+enum { CONNECT_MS = 30000, HANDSHAKE_MS = 30000, CHUNK = 16 * 1024 };
 
 /* ---- failures ---------------------------------------------------------------------------- */
 
@@ -39,6 +39,8 @@ void reply_failed(struct relay_reply *r, struct arena *a, enum relay_scope scope
 
 static bool wait_for(struct smtp_client *c, short events, int64_t until_ms)
 {
+	if (c->until_ms && until_ms > c->until_ms)
+		until_ms = c->until_ms;
 	for (;;) {
 		int64_t left = until_ms - clock_mono_ms();
 		struct pollfd p = {.fd = c->fd, .events = events};
@@ -56,6 +58,8 @@ bool client_write(struct smtp_client *c, struct str bytes)
 {
 	int64_t until = clock_mono_ms() + c->reply_ms;
 	while (bytes.n) {
+		if (c->until_ms && clock_mono_ms() > c->until_ms) /* it takes a little now and then */
+			return false;
 		size_t n = 0;
 		short events = POLLOUT;
 		if (c->tls) {
@@ -100,8 +104,8 @@ static bool read_more(struct smtp_client *c, int64_t until_ms)
 			n = got < 0 ? 0 : (size_t)got;
 		}
 		c->in.n += n;
-		if (n)
-			return true;
+		if (n) /* also one that sends a little now and then comes to an end */
+			return clock_mono_ms() <= until_ms;
 		if (!wait_for(c, events, until_ms))
 			return false;
 	}
@@ -139,6 +143,7 @@ bool client_read(struct smtp_client *c, struct arena *a, int64_t wait_ms, struct
 	BUF_SCOPED text = {0};
 	uint64_t code = 0;
 	bool more = true;
+	*out = (struct relay_reply){0};
 	for (size_t lines = 0; more; lines++) {
 		struct str line;
 		uint64_t n;
@@ -177,11 +182,17 @@ bool client_say(struct smtp_client *c, struct arena *a, struct str line, int64_t
 		struct relay_reply *out)
 {
 	BUF_SCOPED b = {0};
+	*out = (struct relay_reply){0}; /* the word of an earlier command must not pass for this one's */
 	buf_add(&b, line);
 	buf_add(&b, STR("\r\n"));
 	bool ok = client_write(c, buf_str(&b)) && client_read(c, a, wait_ms, out);
 	secret_wipe(b.p, b.n);
 	return ok;
+}
+
+bool reply_refuses(const struct relay_reply *r)
+{
+	return r->code / 100 == 4 || r->code / 100 == 5;
 }
 
 /* ---- greeting ---------------------------------------------------------------------------- */
@@ -258,7 +269,7 @@ static bool handshake(struct smtp_client *c, const struct smtp_client_options *o
 	bool verify = o->tls >= RELAY_TLS_VERIFY;
 	if (verify && !o->context_verify) /* fail closed: a check that cannot be made is not passed */
 		return err_set(err, ERR_TEMP, "there are no trusted roots to verify with");
-	int64_t until = clock_mono_ms() + 30000;
+	int64_t until = clock_mono_ms() + (c->reply_ms < HANDSHAKE_MS ? c->reply_ms : HANDSHAKE_MS);
 	buf_clear(&c->in); /* what came before the handshake is nobody's word (RFC 3207 6) */
 	c->used = 0;
 	c->tls = tls_session_new_client(verify ? o->context_verify : o->context, c->fd, o->host);
@@ -304,7 +315,7 @@ static enum secured secure(struct smtp_client *c, const struct smtp_client_optio
 		if (!must)
 			return SECURED;
 		r->scope = RELAY_HOSTS;
-		r->code = r->code / 100 == 5 ? 454 : r->code; /* no reason to bounce mail */
+		r->code = r->code / 100 == 4 ? r->code : 454; /* no reason to bounce mail */
 		r->status = (struct status){4, 7, 0};
 		return SECURED_FAILED;
 	}
@@ -318,7 +329,7 @@ static enum secured secure(struct smtp_client *c, const struct smtp_client_optio
 	if (say_hello(c, a, r) && r->code / 100 == 2)
 		return SECURED;
 broken:
-	if (!r->code)
+	if (!reply_refuses(r))
 		reply_failed(r, a, RELAY_SESSION, OUTCOME_BAD_CONNECTION, "%.*s broke off after STARTTLS",
 			     STR_ARG(o->host));
 	r->scope = RELAY_SESSION;
@@ -404,6 +415,7 @@ static struct smtp_client *client_new(const struct smtp_client_options *o)
 	c->fd = -1;
 	c->lmtp = o->lmtp;
 	c->reply_ms = o->reply_ms ? o->reply_ms : 300000;
+	c->until_ms = o->until_ms;
 	c->arena = arena_new();
 	c->host = arena_str(c->arena, o->host);
 	c->helo = arena_str(c->arena, o->helo);
@@ -418,7 +430,7 @@ static bool open_once(const struct smtp_client_options *o, struct arena *a, stru
 	if (ok) {
 		ok = client_read(c, a, c->reply_ms, r) && r->code == 220 && say_hello(c, a, r) &&
 		     r->code / 100 == 2;
-		if (!ok && !r->code)
+		if (!ok && !reply_refuses(r))
 			reply_failed(r, a, RELAY_SESSION, OUTCOME_BAD_CONNECTION, "%.*s does not greet",
 				     STR_ARG(o->host));
 		if (!ok)
@@ -452,6 +464,11 @@ bool smtp_client_open(const struct smtp_client_options *o, struct arena *a, stru
 	return open_once(&plain, a, out, out_reply, &plain_instead);
 }
 
+void smtp_client_until(struct smtp_client *c, int64_t until_ms)
+{
+	c->until_ms = until_ms;
+}
+
 bool smtp_client_alive(struct smtp_client *c)
 {
 	char byte;
@@ -467,6 +484,7 @@ void smtp_client_close(struct smtp_client *c)
 		return;
 	if (!c->dead && c->fd >= 0 && c->ext) {
 		c->reply_ms = 1000;
+		c->until_ms = 0;
 		(void)client_write(c, STR("QUIT\r\n"));
 	}
 	tls_session_free(c->tls);

@@ -27,6 +27,7 @@ struct smtp_client_options {
 	struct tls_context *context, *context_verify; /* NULL: no TLS */
 	struct str auth_user, auth_password;
 	int64_t connect_ms, reply_ms; /* 0: 30 s, 300 s */
+	int64_t until_ms;         /* monotonic clock: everything fails after it, however busy; 0: never */
 };
 /* Connects, greets, starts TLS and logs in as told. On failure *out_reply says how far it came (scope
  * RELAY_SESSION or RELAY_HOSTS), text and all in the arena. With RELAY_TLS_MAY a handshake that fails
@@ -35,7 +36,10 @@ bool smtp_client_open(const struct smtp_client_options *o, struct arena *a, stru
 		      struct relay_reply *out_reply);
 /* One transaction; replies has job->rcpt_n places. False: the session cannot be used again (close
  * it). Strings in the replies live in the arena. */
-bool smtp_client_send(struct smtp_client *c, const struct relay_job *job, struct arena *a, struct relay_reply *replies);
+bool smtp_client_send(struct smtp_client *c, const struct relay_job *job, struct arena *a,
+		      struct relay_reply *replies);
+/* A new end of patience, for a connection that was kept. */
+void smtp_client_until(struct smtp_client *c, int64_t until_ms);
 /* Is the connection still quiet and open? For one that was kept. */
 bool smtp_client_alive(struct smtp_client *c);
 /* QUIT where that makes sense, not waited for. Accepts NULL. */

@@ -229,6 +229,23 @@ static bool lost(struct smtp_client *c, struct arena *a, struct relay_reply *r, 
 	return false;
 }
 
+/* A reply that is neither yes nor no where it stands: we are out of step, so nothing after it means
+ * anything, and least of all that the message was taken. */
+static bool out_of_step(const struct relay_reply *r, int wanted_class)
+{
+	return r->code / 100 != wanted_class && !reply_refuses(r);
+}
+
+/* The peer says goodbye: recipients without a word of their own get this one. */
+static bool goodbye(struct smtp_client *c, const struct relay_job *job, struct relay_reply *replies,
+		    struct relay_reply r)
+{
+	c->dead = true;
+	r.scope = RELAY_SESSION;
+	accepted_failed(job, replies, r);
+	return false;
+}
+
 /* MAIL and RCPTs, and DATA when pipelined with them. False: the session is over; replies are set. */
 static bool envelope_exchange(struct smtp_client *c, const struct relay_job *job, struct arena *a,
 			      struct relay_reply *replies, bool binary, struct progress *p)
@@ -247,29 +264,37 @@ static bool envelope_exchange(struct smtp_client *c, const struct relay_job *job
 		if (!client_write(c, buf_str(&b)))
 			goto broken;
 	}
-	if (!client_read(c, a, c->reply_ms, &mail))
+	if (!client_read(c, a, c->reply_ms, &mail) || out_of_step(&mail, 2))
 		goto broken;
-	mail.scope = mail.code == 421 ? RELAY_SESSION : RELAY_MESSAGE;
-	if (mail.code / 100 != 2 && !pipelined) {
+	if (mail.code == 421)
+		return goodbye(c, job, replies, mail);
+	mail.scope = RELAY_MESSAGE;
+	if (mail.code / 100 != 2) { /* known now, even if the connection ends here */
 		all_failed(job, replies, mail);
-		return true;
+		if (!pipelined)
+			return true;
 	}
 	for (size_t k = 0; k < job->rcpt_n; k++) {
+		struct relay_reply r;
 		buf_clear(&b);
 		rcpt_line(c, job, &job->rcpt[k], &b);
-		if ((!pipelined && !client_write(c, buf_str(&b))) ||
-		    !client_read(c, a, c->reply_ms, &replies[k]))
+		if ((!pipelined && !client_write(c, buf_str(&b))) || !client_read(c, a, c->reply_ms, &r) ||
+		    out_of_step(&r, 2))
 			goto broken;
-		replies[k].scope = replies[k].code == 421 ? RELAY_SESSION : RELAY_RECIPIENT;
 		if (mail.code / 100 != 2)
-			replies[k] = mail;
-		p->accepted += replies[k].code / 100 == 2;
+			continue;
+		if (r.code == 421)
+			return goodbye(c, job, replies, r);
+		r.scope = RELAY_RECIPIENT;
+		replies[k] = r;
+		p->accepted += r.code / 100 == 2;
 	}
 	if (binary)
 		return true;
 	if (!pipelined && !p->accepted)
 		return true;
-	if ((!pipelined && !client_write(c, STR("DATA\r\n"))) || !client_read(c, a, c->reply_ms, &p->data))
+	if ((!pipelined && !client_write(c, STR("DATA\r\n"))) ||
+	    !client_read(c, a, c->reply_ms, &p->data) || out_of_step(&p->data, 3))
 		goto broken;
 	p->data.scope = p->data.code == 421 ? RELAY_SESSION : RELAY_MESSAGE;
 	return true;
@@ -290,7 +315,8 @@ static bool final_replies(struct smtp_client *c, const struct relay_job *job, st
 			continue;
 		if (c->lmtp || !r.code) {
 			ok = client_read(c, a,
-					 c->reply_ms > FINAL_WAIT_MS ? c->reply_ms : c->reply_ms * 2, &r);
+					 c->reply_ms > FINAL_WAIT_MS ? c->reply_ms : c->reply_ms * 2, &r) &&
+			     !out_of_step(&r, 2);
 			r.scope = r.code == 421 ? RELAY_SESSION : c->lmtp ? RELAY_RECIPIENT : RELAY_MESSAGE;
 		}
 		if (ok) {
