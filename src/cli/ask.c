@@ -79,9 +79,10 @@ int cli_resolver(struct cli *cli, struct dns_resolver **out)
 	if (!file[0] && cli_has(cli, "--validate"))
 		file = dns_unbound_root_key();
 	if (!file)
-		return cli_fail(cli, CLI_CONFIG, "%s",
-				cli_text(cli, "no trust anchor of the root was found: use --trust-anchor FILE",
-					 "루트의 신뢰 앵커를 찾지 못했습니다. --trust-anchor FILE을 쓰십시오"));
+		return cli_fail(
+			cli, CLI_CONFIG, "%s",
+			cli_text(cli, "no trust anchor of the root was found: use --trust-anchor FILE",
+				 "루트의 신뢰 앵커를 찾지 못했습니다. --trust-anchor FILE을 쓰십시오"));
 	if (file[0])
 		return validating(cli, &servers, file, timeout_ms, out);
 	struct dns_client_options options = {
@@ -133,12 +134,17 @@ static void warn_of_key(struct cli *cli, struct str file, const struct key *key)
 {
 	struct stat st;
 	if (stat(arena_cstr(cli->arena, file), &st) == 0 && st.st_mode & 077)
-		cli_fail(cli, 0, cli_text(cli, "warning: others can read %.*s", "경고: 다른 사용자가 %.*s 파일을 읽을 수 있습니다"),
+		cli_fail(cli, 0,
+			 cli_text(cli, "warning: others can read %.*s",
+				  "경고: 다른 사용자가 %.*s 파일을 읽을 수 있습니다"),
 			 STR_ARG(file));
 	if (key_type(key) == KEY_RSA && key_bits(key) < DKIM_RSA_BITS_GOOD)
 		cli_fail(cli, 0,
-			 cli_text(cli, "warning: a key of %u bits works but is weak; %d are advised (RFC 8301 3.2)",
-				  "경고: %u비트 키는 동작하지만 약합니다. %d비트를 권장합니다(RFC 8301 3.2)"),
+			 cli_text(cli,
+				  "warning: a key of %u bits works but is weak; %d are advised (RFC 8301 "
+				  "3.2)",
+				  "경고: %u비트 키는 동작하지만 약합니다. %d비트를 권장합니다(RFC 8301 "
+				  "3.2)"),
 			 key_bits(key), DKIM_RSA_BITS_GOOD);
 }
 

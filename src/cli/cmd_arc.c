@@ -43,7 +43,8 @@ int cmd_arc_verify(struct cli *cli)
 	json_write_member_int(&w, "instances", v.n);
 	json_write_object_end(&w);
 	if (!cli_print_json(cli, buf_str(&json)))
-		cli_print(cli, "%s%s%.*s\n", arc_status_name(v.status), v.reason.n ? ": " : "", STR_ARG(v.reason));
+		cli_print(cli, "%s%s%.*s\n", arc_status_name(v.status), v.reason.n ? ": " : "",
+			  STR_ARG(v.reason));
 	return CLI_OK;
 }
 

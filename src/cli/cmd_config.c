@@ -29,7 +29,8 @@ int cmd_config_check(struct cli *cli)
 		json_write_object_end(&w);
 		buf_byte(&cli->out, '\n');
 	} else {
-		fwrite(problems.p, 1, problems.n, stderr);
+		if (problems.n > 0)
+			fwrite(problems.p, 1, problems.n, stderr);
 		if (ok)
 			cli_print(cli, cli_text(cli, "%s is correct.\n", "%s 설정이 올바릅니다.\n"),
 				  config_file(cli->config));

@@ -21,7 +21,8 @@ static struct str record_name(struct cli *cli, struct str domain, struct str sel
 {
 	if (!selector.p)
 		return STR_NONE;
-	return arena_fmt(cli->arena, "%.*s._domainkey%s%.*s", STR_ARG(selector), domain.n ? "." : "", STR_ARG(domain));
+	return arena_fmt(cli->arena, "%.*s._domainkey%s%.*s", STR_ARG(selector), domain.n ? "." : "",
+			 STR_ARG(domain));
 }
 
 struct record {
@@ -55,8 +56,8 @@ static int make_record(struct cli *cli, const struct key *key, struct str domain
 	*out = (struct record){.key = key, .domain = domain, .selector = selector};
 	if (!dkim_record_text(cli->arena, key, &out->text, &err))
 		return cli_fail_err(cli, &err);
-	dkim_record_zone(&zone, domain.p ? domain : STR("example.com"), selector.p ? selector : STR("selector"),
-			 out->text);
+	dkim_record_zone(&zone, domain.p ? domain : STR("example.com"),
+			 selector.p ? selector : STR("selector"), out->text);
 	out->zone = arena_str(cli->arena, buf_str(&zone));
 	return 0;
 }
@@ -64,7 +65,9 @@ static int make_record(struct cli *cli, const struct key *key, struct str domain
 static void print_fields(struct cli *cli, const struct record *r)
 {
 	struct str name = record_name(cli, r->domain, r->selector);
-	cli_print(cli, cli_text(cli, "name   %.*s\ntype   TXT\nvalue  %.*s\n", "이름   %.*s\n유형   TXT\n값     %.*s\n"),
+	cli_print(cli,
+		  cli_text(cli, "name   %.*s\ntype   TXT\nvalue  %.*s\n",
+			   "이름   %.*s\n유형   TXT\n값     %.*s\n"),
 		  STR_ARG(name.p ? name : STR("-")), STR_ARG(r->text));
 }
 
@@ -97,7 +100,9 @@ static int generate(struct cli *cli, struct key **out)
 		return code;
 	bool rsa = !type.p || str_eq(type, STR("rsa"));
 	if (!rsa && !str_eq(type, STR("ed25519")))
-		return cli_usage(cli, "%s", cli_text(cli, "--type is rsa or ed25519", "--type은 rsa 또는 ed25519입니다"));
+		return cli_usage(
+			cli, "%s",
+			cli_text(cli, "--type is rsa or ed25519", "--type은 rsa 또는 ed25519입니다"));
 	if (!key_generate(rsa ? KEY_RSA : KEY_ED25519, bits > 65536 ? 65536 : (unsigned)bits, out, &err))
 		return cli_fail_err(cli, &err);
 	return 0;
@@ -108,7 +113,8 @@ static int save(struct cli *cli, const struct key *key)
 	BUF_SCOPED pem = {0};
 	SECRET_SCOPED passphrase = {0};
 	struct err err = {0};
-	bool encrypt = cli_has(cli, "--encrypt") || cli_has(cli, "--passphrase-file") || cli_has(cli, "--passphrase-stdin");
+	bool encrypt = cli_has(cli, "--encrypt") || cli_has(cli, "--passphrase-file") ||
+		       cli_has(cli, "--passphrase-stdin");
 	int code = encrypt ? cli_passphrase(cli, true, &passphrase) : 0;
 	if (code)
 		return code;
@@ -147,7 +153,8 @@ int cmd_dkim_txt(struct cli *cli)
 	struct str form = cli_option(cli, "--form");
 	int code = cli_dkim_key(cli, cli_arg(cli, 0), &key);
 	if (code == 0)
-		code = make_record(cli, key, cli_option(cli, "--domain"), cli_option(cli, "--selector"), &record);
+		code = make_record(cli, key, cli_option(cli, "--domain"), cli_option(cli, "--selector"),
+				   &record);
 	if (code == 0 && !cli_print_json(cli, as_json(cli, &record, STR_NONE))) {
 		if (!form.p || str_eq(form, STR("line")))
 			cli_print(cli, "%.*s\n", STR_ARG(record.text));
@@ -168,16 +175,19 @@ static const struct {
 } states[] = {
 	[DKIM_RECORD_SAME] = {"match", "the DNS has this key", "DNS의 키가 이 키와 같습니다"},
 	[DKIM_RECORD_OTHER_KEY] = {"mismatch", "the DNS has another key", "DNS에 다른 키가 있습니다"},
-	[DKIM_RECORD_TRUNCATED] = {"truncated",
-				   "the key in the DNS is cut off: split the value into strings of at most 255 octets",
-				   "DNS의 키가 잘렸습니다. 값을 255바이트 이하 문자열로 나누십시오"},
+	[DKIM_RECORD_TRUNCATED] =
+		{"truncated",
+		 "the key in the DNS is cut off: split the value into strings of at most 255 octets",
+		 "DNS의 키가 잘렸습니다. 값을 255바이트 이하 문자열로 나누십시오"},
 	[DKIM_RECORD_REVOKED] = {"revoked", "the DNS says the key is revoked (empty p=)",
 				 "DNS에 키가 폐기된 것으로 되어 있습니다(p=가 비어 있음)"},
 	[DKIM_RECORD_MALFORMED] = {"malformed", "what stands in the DNS is no key record",
 				   "DNS의 내용이 키 레코드가 아닙니다"},
-	[DKIM_RECORD_PEM] = {"malformed",
-			     "the key was pasted with its BEGIN and END lines: p= takes only what is between, on one line",
-			     "키를 BEGIN, END 줄까지 붙여 넣었습니다. p=에는 그 사이만 한 줄로 넣어야 합니다"},
+	[DKIM_RECORD_PEM] =
+		{"malformed",
+		 "the key was pasted with its BEGIN and END lines: p= takes only what is between, on one "
+		 "line",
+		 "키를 BEGIN, END 줄까지 붙여 넣었습니다. p=에는 그 사이만 한 줄로 넣어야 합니다"},
 };
 
 /* The best of what stands at the name: others' TXT records may be beside it. */
@@ -192,7 +202,8 @@ static enum dkim_record_match compare(struct cli *cli, const struct dns_answer *
 	return best;
 }
 
-static int report(struct cli *cli, const char *word, const char *text, const struct dns_answer *answer, int code)
+static int report(struct cli *cli, const char *word, const char *text, const struct dns_answer *answer,
+		  int code)
 {
 	BUF_SCOPED b = {0};
 	struct json_writer w;
@@ -204,7 +215,8 @@ static int report(struct cli *cli, const char *word, const char *text, const str
 	json_write_member_int(&w, "records", (int64_t)answer->n);
 	json_write_object_end(&w);
 	if (!cli_print_json(cli, buf_str(&b)))
-		cli_print(cli, cli_text(cli, "%s: %s (TTL %u s)\n", "%s: %s (TTL %u초)\n"), word, text, answer->ttl);
+		cli_print(cli, cli_text(cli, "%s: %s (TTL %u s)\n", "%s: %s (TTL %u초)\n"), word, text,
+			  answer->ttl);
 	return code;
 }
 
@@ -220,7 +232,8 @@ int cmd_dkim_check(struct cli *cli)
 		key_free(key);
 		return code;
 	}
-	dns_query(r, cli->arena, record_name(cli, cli_option(cli, "--domain"), cli_option(cli, "--selector")), DNS_TXT,
+	dns_query(r, cli->arena,
+		  record_name(cli, cli_option(cli, "--domain"), cli_option(cli, "--selector")), DNS_TXT,
 		  &answer);
 	dns_resolver_free(r);
 	if (dns_is_error(answer.status))

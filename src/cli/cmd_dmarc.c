@@ -34,9 +34,11 @@ static void print(struct cli *cli, const struct dmarc_verdict *v)
 		cli_print(cli, cli_text(cli, "policy        %s (%.*s)\n", "정책          %s (%.*s)\n"),
 			  dmarc_policy_name(v->policy), STR_ARG(v->policy_domain));
 	if (v->organization.n > 0)
-		cli_print(cli, cli_text(cli, "organization  %.*s\n", "조직 도메인   %.*s\n"), STR_ARG(v->organization));
+		cli_print(cli, cli_text(cli, "organization  %.*s\n", "조직 도메인   %.*s\n"),
+			  STR_ARG(v->organization));
 	if (v->reason.n > 0)
-		cli_print(cli, cli_text(cli, "reason        %.*s\n", "이유          %.*s\n"), STR_ARG(v->reason));
+		cli_print(cli, cli_text(cli, "reason        %.*s\n", "이유          %.*s\n"),
+			  STR_ARG(v->reason));
 	if (v->has_policy && v->record.has_percent)
 		cli_print(cli, "%s\n", cli_text(cli, "note          pct= is no longer in use (RFC 9989)",
 						"참고          pct=는 더 이상 쓰이지 않습니다(RFC 9989)"));
@@ -61,7 +63,9 @@ int cmd_dmarc_check(struct cli *cli)
 {
 	struct dmarc_dkim dkim[RESULTS_MAX];
 	struct dmarc_request q = {
-		.author_domain = cli_option(cli, "--from"), .dkim = dkim, .use_suffixes = cli_has(cli, "--psl"),
+		.author_domain = cli_option(cli, "--from"),
+		.dkim = dkim,
+		.use_suffixes = cli_has(cli, "--psl"),
 	};
 	struct dns_resolver *r = NULL;
 	struct dmarc_verdict v;

@@ -39,7 +39,9 @@ static int check_policy(struct cli *cli, struct str file, struct str host)
 		for (size_t i = 0; i < p.mx_n; i++)
 			cli_print(cli, "mx %.*s\n", STR_ARG(p.mx[i]));
 		if (!match)
-			cli_print(cli, cli_text(cli, "%.*s is not among them\n", "%.*s은 여기에 없습니다\n"), STR_ARG(host));
+			cli_print(cli,
+				  cli_text(cli, "%.*s is not among them\n", "%.*s은 여기에 없습니다\n"),
+				  STR_ARG(host));
 	}
 	return match ? CLI_OK : CLI_NOT_FOUND;
 }
@@ -163,13 +165,14 @@ int cmd_dns_query(struct cli *cli)
 	dns_query(r, cli->arena, cli_arg(cli, 0), type, &answer);
 	dns_resolver_free(r);
 	if (!cli_print_json(cli, as_json(cli, type, &answer))) {
-		cli_print(cli, "%s %s, TTL %u\n", dns_status_name(answer.status), answer.secure ? "secure" : "insecure",
-			  answer.ttl);
+		cli_print(cli, "%s %s, TTL %u\n", dns_status_name(answer.status),
+			  answer.secure ? "secure" : "insecure", answer.ttl);
 		for (size_t i = 0; i < answer.n; i++) {
 			/* what foreign records hold is shown as text, never as control characters */
 			struct str s = record_text(cli, type, &answer.at[i]);
 			for (size_t k = 0; k < s.n; k++)
-				buf_byte(&cli->out, ascii_is((unsigned char)s.p[k], ASCII_CTL) ? '?' : s.p[k]);
+				buf_byte(&cli->out,
+					 ascii_is((unsigned char)s.p[k], ASCII_CTL) ? '?' : s.p[k]);
 			buf_byte(&cli->out, '\n');
 		}
 	}

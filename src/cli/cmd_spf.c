@@ -38,7 +38,8 @@ static void print(struct cli *cli, const struct spf_verdict *v)
 	if (v->reason.n > 0)
 		cli_print(cli, cli_text(cli, "reason       %.*s\n", "이유         %.*s\n"), STR_ARG(v->reason));
 	if (v->explanation.n > 0)
-		cli_print(cli, cli_text(cli, "explanation  %.*s\n", "설명         %.*s\n"), STR_ARG(v->explanation));
+		cli_print(cli, cli_text(cli, "explanation  %.*s\n", "설명         %.*s\n"),
+			  STR_ARG(v->explanation));
 	cli_print(cli, cli_text(cli, "look-ups     %u of %d\n", "DNS 조회     %u / %d\n"), v->lookups,
 		  SPF_LOOKUPS_MAX);
 }

@@ -249,8 +249,9 @@ bool key_public_info(struct str public_der, enum key_type *out_type, unsigned *o
 	const unsigned char *p = (const unsigned char *)public_der.p;
 	struct err other;
 	ERR_clear_error();
-	EVP_PKEY *pkey = public_der.n > 0 && public_der.n <= PEM_MAX ? d2i_PUBKEY(NULL, &p, (long)public_der.n)
-								      : NULL;
+	EVP_PKEY *pkey = public_der.n > 0 && public_der.n <= PEM_MAX
+				 ? d2i_PUBKEY(NULL, &p, (long)public_der.n)
+				 : NULL;
 	if (!pkey)
 		return crypto_err(err, ERR_SYNTAX, "not a public key");
 	bool known = EVP_PKEY_is_a(pkey, "RSA") || accepted(pkey, RSA_BITS_MIN, out_type, &other);

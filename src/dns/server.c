@@ -83,7 +83,8 @@ void dns_server_text(const struct dns_server *s, char *out)
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&s->address;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&s->address;
 	bool is_v4 = s->address.ss_family == AF_INET;
-	inet_ntop(s->address.ss_family, is_v4 ? (const void *)&v4->sin_addr : &v6->sin6_addr, text, sizeof text);
+	inet_ntop(s->address.ss_family, is_v4 ? (const void *)&v4->sin_addr : &v6->sin6_addr, text,
+		  sizeof text);
 	snprintf(out, DNS_SERVER_TEXT_MAX, "%s@%u", text, ntohs(is_v4 ? v4->sin_port : v6->sin6_port));
 }
 

@@ -42,7 +42,10 @@ static const struct {
 	const char *name;
 	enum dns_status status;
 } refusals[] = {
-	{"TIMEOUT", DNS_TIMEOUT}, {"SERVFAIL", DNS_SERVFAIL}, {"BOGUS", DNS_BOGUS}, {"NXDOMAIN", DNS_NXDOMAIN},
+	{"TIMEOUT", DNS_TIMEOUT},
+	{"SERVFAIL", DNS_SERVFAIL},
+	{"BOGUS", DNS_BOGUS},
+	{"NXDOMAIN", DNS_NXDOMAIN},
 };
 
 static struct str host_of(struct arena *a, struct str s)

@@ -157,8 +157,8 @@ static bool read_data(struct arena *a, struct cursor *c, unsigned type, struct d
 	case DNS_MX:
 		return read_u16(c, &out->preference) && read_name(a, c, &out->name);
 	case DNS_SRV:
-		return read_u16(c, &out->preference) && read_u16(c, &out->weight) && read_u16(c, &out->port) &&
-		       read_name(a, c, &out->name);
+		return read_u16(c, &out->preference) && read_u16(c, &out->weight) &&
+		       read_u16(c, &out->port) && read_name(a, c, &out->name);
 	case DNS_TXT:
 		return read_txt(a, c, &out->data);
 	case DNS_TLSA:

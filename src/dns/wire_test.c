@@ -28,28 +28,56 @@ static void answer_test(void **state)
 		uint32_t ttl;
 		const char *host;
 	} cases[] = {
-		{"found", HEAD("8180", "0001", "0000") "c00c000f0001000000050006" "000a" "014dc00e", true, DNS_FOUND, 1,
-		 0, 5, "m.bc"},
+		{"found",
+		 HEAD("8180", "0001", "0000") "c00c000f0001000000050006"
+					      "000a"
+					      "014dc00e",
+		 true, DNS_FOUND, 1, 0, 5, "m.bc"},
 		{"ad", HEAD("81a0", "0000", "0000"), true, DNS_NODATA, 0, DNS_WIRE_AD, 60, NULL},
-		{"truncated", HEAD("8380", "0000", "0000"), true, DNS_SERVFAIL, 0, DNS_WIRE_TRUNCATED, 0, NULL},
+		{"truncated", HEAD("8380", "0000", "0000"), true, DNS_SERVFAIL, 0, DNS_WIRE_TRUNCATED, 0,
+		 NULL},
 		{"nxdomain", HEAD("8183", "0000", "0000"), true, DNS_NXDOMAIN, 0, 0, 60, NULL},
 		{"servfail", HEAD("8182", "0000", "0000"), true, DNS_SERVFAIL, 0, 0, 0, NULL},
-		{"alias", HEAD("8180", "0001", "0000") "c00c00050001000000050004" "017803" "6d" "7800", false, 0, 0, 0, 0,
-		 NULL},
-		{"alias only", HEAD("8180", "0001", "0000") "c00c0005000100000005" "0003" "017800", true, DNS_NODATA, 0,
-		 DNS_WIRE_ALIAS, 5, NULL},
-		{"loop", HEAD("8180", "0001", "0000") "c00c0005000100000005" "0002" "c00c", true, DNS_SERVFAIL, 0, 0,
-		 5, NULL},
-		{"foreign record", HEAD("8180", "0001", "0000") "0178" "00" "000f0001000000050003" "000a" "00", true,
-		 DNS_NODATA, 0, 0, 60, NULL},
+		{"alias",
+		 HEAD("8180", "0001", "0000") "c00c00050001000000050004"
+					      "017803"
+					      "6d"
+					      "7800",
+		 false, 0, 0, 0, 0, NULL},
+		{"alias only",
+		 HEAD("8180", "0001", "0000") "c00c0005000100000005"
+					      "0003"
+					      "017800",
+		 true, DNS_NODATA, 0, DNS_WIRE_ALIAS, 5, NULL},
+		{"loop",
+		 HEAD("8180", "0001", "0000") "c00c0005000100000005"
+					      "0002"
+					      "c00c",
+		 true, DNS_SERVFAIL, 0, 0, 5, NULL},
+		{"foreign record",
+		 HEAD("8180", "0001", "0000") "0178"
+					      "00"
+					      "000f0001000000050003"
+					      "000a"
+					      "00",
+		 true, DNS_NODATA, 0, 0, 60, NULL},
 		{"a query", HEAD("0180", "0000", "0000"), false, 0, 0, 0, 0, NULL},
-		{"other question", "12348180000100000000000" "0" "016202626300" "000f0001", false, 0, 0, 0, 0, NULL},
+		{"other question",
+		 "12348180000100000000000"
+		 "0"
+		 "016202626300"
+		 "000f0001",
+		 false, 0, 0, 0, 0, NULL},
 		{"pointer to itself", HEAD("8180", "0001", "0000") "c016", false, 0, 0, 0, 0, NULL},
 		{"pointer ahead", HEAD("8180", "0001", "0000") "c0ff", false, 0, 0, 0, 0, NULL},
-		{"rdata too long", HEAD("8180", "0001", "0000") "c00c000f0001000000050009" "000a00", false, 0, 0, 0, 0,
-		 NULL},
-		{"rdata left over", HEAD("8180", "0001", "0000") "c00c000f0001000000050004" "000a0000", false, 0, 0, 0,
-		 0, NULL},
+		{"rdata too long",
+		 HEAD("8180", "0001", "0000") "c00c000f0001000000050009"
+					      "000a00",
+		 false, 0, 0, 0, 0, NULL},
+		{"rdata left over",
+		 HEAD("8180", "0001", "0000") "c00c000f0001000000050004"
+					      "000a0000",
+		 false, 0, 0, 0, 0, NULL},
 		{"short", "1234", false, 0, 0, 0, 0, NULL},
 		{"more than said", HEAD("8180", "ffff", "0000"), false, 0, 0, 0, 0, NULL},
 	};
@@ -61,7 +89,8 @@ static void answer_test(void **state)
 		struct err err;
 		const char *name = cases[i].name;
 		assert_case(name, hex_decode(&packet, str_of(cases[i].hex)));
-		bool understood = dns_wire_answer(a, buf_str(&packet), STR("a.bc"), DNS_MX, &got, &info, &err);
+		bool understood =
+			dns_wire_answer(a, buf_str(&packet), STR("a.bc"), DNS_MX, &got, &info, &err);
 		assert_case(name, understood == cases[i].understood);
 		if (!understood)
 			continue;
@@ -91,7 +120,9 @@ static void negative_ttl_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(query_test), cmocka_unit_test(answer_test), cmocka_unit_test(negative_ttl_test),
+		cmocka_unit_test(query_test),
+		cmocka_unit_test(answer_test),
+		cmocka_unit_test(negative_ttl_test),
 	};
 	return RUN_TESTS(tests);
 }

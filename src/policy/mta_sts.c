@@ -159,16 +159,20 @@ bool mta_sts_policy_parse(struct arena *a, struct str text, struct mta_sts_polic
 	struct reading in = {.a = a, .policy = out};
 	*out = (struct mta_sts_policy){0};
 	if (text.n > MTA_STS_POLICY_MAX)
-		return err_set(err, ERR_LIMIT, "the MTA-STS policy is longer than %d octets", MTA_STS_POLICY_MAX);
+		return err_set(err, ERR_LIMIT, "the MTA-STS policy is longer than %d octets",
+			       MTA_STS_POLICY_MAX);
 	for (struct str rest = text; rest.p && rest.n > 0;) {
 		struct str line = str_cut(&rest, '\n');
 		if (str_ends(line, STR("\r")))
 			line.n--;
 		if (!read_line(&in, line))
-			FAIL("a malformed line in the MTA-STS policy: \"%.*s\"", (int)(line.n < 60 ? line.n : 60), line.p);
+			FAIL("a malformed line in the MTA-STS policy: \"%.*s\"",
+			     (int)(line.n < 60 ? line.n : 60), line.p);
 	}
 	if (!in.version || !in.mode || !in.max_age)
-		FAIL("the MTA-STS policy lacks its %s", !in.version ? "version" : !in.mode ? "mode" : "max_age");
+		FAIL("the MTA-STS policy lacks its %s", !in.version ? "version"
+							: !in.mode  ? "mode"
+								    : "max_age");
 	if (out->mode != MTA_STS_NONE && out->mx_n == 0)
 		FAIL("the MTA-STS policy names no MX host");
 	return true;
@@ -182,7 +186,8 @@ bool mta_sts_policy_has(const struct mta_sts_policy *p, struct str host)
 	struct str parent = dot == STR_NPOS || dot == 0 ? STR("") : str_from(host, dot);
 	for (size_t i = 0; i < p->mx_n; i++) {
 		bool wild = p->mx[i].p[0] == '*';
-		if (wild ? parent.n > 0 && str_eq_nocase(str_from(p->mx[i], 1), parent) : str_eq_nocase(p->mx[i], host))
+		if (wild ? parent.n > 0 && str_eq_nocase(str_from(p->mx[i], 1), parent)
+			 : str_eq_nocase(p->mx[i], host))
 			return true;
 	}
 	return false;

@@ -29,6 +29,7 @@ struct mta_sts_policy {
 	size_t mx_n;           /* at least 1 unless MTA_STS_NONE */
 };
 /* sts-policy-record (3.2). ERR_SYNTAX, ERR_LIMIT. */
-bool mta_sts_policy_parse(struct arena *a, struct str text, struct mta_sts_policy *out, struct err *err) MUST_CHECK;
+bool mta_sts_policy_parse(struct arena *a, struct str text, struct mta_sts_policy *out,
+			  struct err *err) MUST_CHECK;
 /* 4.1: A-labels, any case, a final dot is nothing. "*" stands for exactly one label. */
 bool mta_sts_policy_has(const struct mta_sts_policy *p, struct str host);

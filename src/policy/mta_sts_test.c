@@ -8,12 +8,21 @@ static void record_test(void **state)
 	static const struct {
 		const char *in, *id; /* NULL: refused */
 	} cases[] = {
-		{"v=STSv1; id=20160831085700Z;", "20160831085700Z"}, {"v=STSv1;id=a", "a"},
-		{"v=STSv1 ;\tid=a ; x=y", "a"}, {"v=STSv1; x=y; id=b", "b"}, {"v=STSv1; id=a; id=b", "a"},
+		{"v=STSv1; id=20160831085700Z;", "20160831085700Z"},
+		{"v=STSv1;id=a", "a"},
+		{"v=STSv1 ;\tid=a ; x=y", "a"},
+		{"v=STSv1; x=y; id=b", "b"},
+		{"v=STSv1; id=a; id=b", "a"},
 		{"v=STSv1; id=12345678901234567890123456789012", "12345678901234567890123456789012"},
-		{"v=STSv1; id=123456789012345678901234567890123", NULL}, {"v=STSv1; id=a b", NULL}, {"v=STSv1;", NULL},
-		{"V=STSv1; id=a", NULL}, {"v=STSv1 id=a", NULL}, {"v=STSv1; id=a;;", NULL}, {"v=STSv1; id=a; =b", NULL},
-		{" v=STSv1; id=a", NULL}, {"", NULL},
+		{"v=STSv1; id=123456789012345678901234567890123", NULL},
+		{"v=STSv1; id=a b", NULL},
+		{"v=STSv1;", NULL},
+		{"V=STSv1; id=a", NULL},
+		{"v=STSv1 id=a", NULL},
+		{"v=STSv1; id=a;;", NULL},
+		{"v=STSv1; id=a; =b", NULL},
+		{" v=STSv1; id=a", NULL},
+		{"", NULL},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct str id;
@@ -31,19 +40,24 @@ static void policy_test(void **state)
 		const char *in;
 		bool good;
 	} cases[] = {
-		{"version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmax_age: 123456\n", true},
+		{"version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmax_age: "
+		 "123456\n",
+		 true},
 		{"version: STSv1\r\nmode: none\r\nmax_age: 1\r\n", true},
 		{"version: STSv1\nmode: none\nmax_age: 1\nmode: enforce", true}, /* the first counts */
 		{"version: STSv1\nmode: none\nmax_age: 9999999999", true},
-		{"version: STSv1\nmode: none\nmax_age: -1", false}, {"version: STSv1\n\nmode: none\nmax_age: 1", false},
+		{"version: STSv1\nmode: none\nmax_age: -1", false},
+		{"version: STSv1\n\nmode: none\nmax_age: 1", false},
 		{"version: STSv1\nmode: Enforce\nmx: a.b\nmax_age: 1", false},
-		{"version: STSv1\nmode: enforce\nmx: a b\nmax_age: 1", false}, {"junk\nversion: STSv1", false},
+		{"version: STSv1\nmode: enforce\nmx: a b\nmax_age: 1", false},
+		{"junk\nversion: STSv1", false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		ARENA_SCOPED a = arena_new();
 		struct mta_sts_policy p;
 		struct err err;
-		assert_case(cases[i].in, mta_sts_policy_parse(a, str_of(cases[i].in), &p, &err) == cases[i].good);
+		assert_case(cases[i].in,
+			    mta_sts_policy_parse(a, str_of(cases[i].in), &p, &err) == cases[i].good);
 		assert_case(cases[i].in, !cases[i].good || p.max_age_s <= MTA_STS_MAX_AGE);
 	}
 	ARENA_SCOPED a = arena_new();
@@ -64,8 +78,10 @@ static void run_list(struct suite *suite, const struct json_value *list, bool po
 		struct str text = json_value_str_or(json_value_item(list, i), STR("")), id;
 		struct mta_sts_policy p;
 		struct err err;
-		bool good = policy ? mta_sts_policy_parse(suite->a, text, &p, &err) : mta_sts_record_parse(text, &id, &err);
-		suite_result(suite, text, good == want, good ? STR("good") : str_of(err.text), want ? STR("good") : STR("bad"));
+		bool good = policy ? mta_sts_policy_parse(suite->a, text, &p, &err)
+				   : mta_sts_record_parse(text, &id, &err);
+		suite_result(suite, text, good == want, good ? STR("good") : str_of(err.text),
+			     want ? STR("good") : STR("bad"));
 	}
 }
 

@@ -250,7 +250,8 @@ bool auth_results_parse(struct arena *a, struct str body, struct auth_results *o
 	uint32_t version;
 	*out = (struct auth_results){0};
 	if (body.n > AUTH_RESULTS_FIELD_MAX)
-		return err_set(err, ERR_LIMIT, "Authentication-Results longer than %d octets", AUTH_RESULTS_FIELD_MAX);
+		return err_set(err, ERR_LIMIT, "Authentication-Results longer than %d octets",
+			       AUTH_RESULTS_FIELD_MAX);
 	if (!read_id(a, &s, &out->authserv_id) || !skip_cfws(&s))
 		return err_set(err, ERR_SYNTAX, "Authentication-Results without authserv-id");
 	if (scan_u32(&s, UINT32_MAX, &version) && !skip_cfws(&s))

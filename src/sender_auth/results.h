@@ -36,7 +36,8 @@ void auth_results_write(struct buf *out, struct str authserv_id, const struct au
 void auth_result_add_property(struct auth_result *r, const char *type, const char *name, struct str value);
 
 /* body: of the field, folded or not. ERR_SYNTAX, ERR_LIMIT. */
-bool auth_results_parse(struct arena *a, struct str body, struct auth_results *out, struct err *err) MUST_CHECK;
+bool auth_results_parse(struct arena *a, struct str body, struct auth_results *out,
+			struct err *err) MUST_CHECK;
 /* Does the field claim to be that server's? Needs no more than the start of it to be readable; case
  * is ignored, and so are comments before the id. */
 bool auth_results_names(struct arena *a, struct str body, struct str authserv_id);

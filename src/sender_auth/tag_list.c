@@ -16,7 +16,8 @@ static bool name_valid(struct str s)
 	if (s.n == 0 || !ascii_is((unsigned char)s.p[0], ASCII_UPPER | ASCII_LOWER))
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
-		if (!ascii_is((unsigned char)s.p[i], ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) && s.p[i] != '_')
+		if (!ascii_is((unsigned char)s.p[i], ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) &&
+		    s.p[i] != '_')
 			return false;
 	}
 	return true;
@@ -51,8 +52,8 @@ bool tag_list_parse(struct str text, struct tag_list *out, struct err *err)
 			return err_set(err, ERR_SYNTAX, "a malformed tag");
 		for (size_t i = 0; i < out->n; i++) {
 			if (str_eq(out->at[i].name, tag.name))
-				return err_set(err, ERR_SYNTAX, "tag %.*s= twice", (int)(tag.name.n < 20 ? tag.name.n : 20),
-					       tag.name.p);
+				return err_set(err, ERR_SYNTAX, "tag %.*s= twice",
+					       (int)(tag.name.n < 20 ? tag.name.n : 20), tag.name.p);
 		}
 		if (out->n == TAG_LIST_MAX)
 			return err_set(err, ERR_LIMIT, "more than %d tags", TAG_LIST_MAX);

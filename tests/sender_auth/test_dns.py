@@ -76,3 +76,23 @@ def test_ad_bit(pabal, tmp_path, trust, secure):
 @pytest.mark.parametrize('server', ['', 'ns.example.com', '127.0.0.1:0', '[::1'])
 def test_bad_server(pabal, server):
     assert pabal('dns', 'query', 'example.com', '--dns', server).code == 64
+
+
+def test_dnssec(pabal, tmp_path):
+    """Secure, bogus and insecure are three things (DANE rests on that)."""
+    signed = pytest.importorskip('signed')
+    zone = {'signed.example': [['A', '192.0.2.1']], '_25._tcp.signed.example': [['TLSA', '3 1 1 00ff']],
+            'forged.signed.example': [['A', '192.0.2.1']]}
+    with signed.SignedServer(zone, 'signed.example', forged=['forged.signed.example']) as server:
+        anchor = tmp_path / 'anchor'
+        anchor.write_text(server.anchor())
+
+        def query(name, kind, *more):
+            return pabal('dns', 'query', name, kind, '--dns', server.address, '--json', *more).json
+        validate = ['--validate', '--trust-anchor', anchor]
+        got = query('_25._tcp.signed.example', 'TLSA', *validate)
+        assert (got['status'], got['secure'], got['records']) == ('found', True, ['3 1 1 00ff'])
+        got = query('forged.signed.example', 'A', *validate)
+        assert (got['status'], got['secure'], got['records']) == ('bogus', False, [])
+        got = query('signed.example', 'A')
+        assert (got['status'], got['secure']) == ('found', False)

@@ -61,8 +61,8 @@ static bool same_tags(struct arena *a, struct str got, struct str want)
 		return false;
 	for (size_t i = 0; i < y.n; i++) {
 		const char *name = arena_cstr(a, y.at[i].name);
-		if (!tag_list_find(&x, name) ||
-		    !str_eq(tag_value_packed(a, tag_list_value(&x, name)), tag_value_packed(a, y.at[i].value)))
+		if (!tag_list_find(&x, name) || !str_eq(tag_value_packed(a, tag_list_value(&x, name)),
+							tag_value_packed(a, y.at[i].value)))
 			return false;
 	}
 	return true;
@@ -95,18 +95,25 @@ static bool sign_case(void *context, struct str name, const struct json_value *t
 	if (!dkim_key_load(suite_str(s->json, "privatekey"), STR(""), &key, &err))
 		fail_msg("%s", err.text);
 	struct arc_signer signer = {
-		.domain = suite_str(s->json, "domain"), .selector = suite_str(s->json, "sel"),
-		.authserv_id = suite_str(test, "srv-id"), .headers = suite_str(test, "sig-headers"), .time = time,
-		.sign = dkim_sign_with_key, .context = key,
+		.domain = suite_str(s->json, "domain"),
+		.selector = suite_str(s->json, "sel"),
+		.authserv_id = suite_str(test, "srv-id"),
+		.headers = suite_str(test, "sig-headers"),
+		.time = time,
+		.sign = dkim_sign_with_key,
+		.context = key,
 	};
 	struct str in = crlf(a, suite_str(test, "message"));
 	(void)arc_status_recorded(a, str_sub(in, 0, header_length(in)), signer.authserv_id, &status);
 	struct str out = sealed(a, in, &signer, status);
 	key_free(key);
-	bool right = header_find(out, STR("ARC-Seal"), &seal) && header_find(out, STR("ARC-Message-Signature"), &message) &&
+	bool right = header_find(out, STR("ARC-Seal"), &seal) &&
+		     header_find(out, STR("ARC-Message-Signature"), &message) &&
 		     header_find(out, STR("ARC-Authentication-Results"), &results);
-	right = right && same_tags(a, seal.body, suite_str(test, "AS")) && same_tags(a, message.body, suite_str(test, "AMS"));
-	right = right && str_eq(tag_value_packed(a, results.body), tag_value_packed(a, suite_str(test, "AAR")));
+	right = right && same_tags(a, seal.body, suite_str(test, "AS")) &&
+		same_tags(a, message.body, suite_str(test, "AMS"));
+	right = right &&
+		str_eq(tag_value_packed(a, results.body), tag_value_packed(a, suite_str(test, "AAR")));
 	suite_result(s->suite, name, right, str_sub(out, 0, 1200), suite_str(test, "AS"));
 	return true;
 }
@@ -146,20 +153,27 @@ static void chain_test(void **state)
 	ARENA_SCOPED a = arena_new();
 	struct key *key;
 	struct err err;
-	struct str record, message = STR("From: a@example.com\r\nSubject: x\r\nTo: b@example.com\r\n\r\nbody\r\n");
+	struct str record,
+		message = STR("From: a@example.com\r\nSubject: x\r\nTo: b@example.com\r\n\r\nbody\r\n");
 	struct arc_verdict got;
 	assert_true(key_generate(KEY_RSA, 2048, &key, &err));
 	assert_true(dkim_record_text(a, key, &record, &err));
 	struct dns_resolver *r = dns_table_new();
 	assert_true(dns_table_add(r, STR("s._domainkey.example.net"), STR("TXT"), record, &err));
 	struct arc_signer signer = {
-		.domain = STR("example.net"), .selector = STR("s"), .authserv_id = STR("mx.example.net"), .time = 1000,
-		.sign = dkim_sign_with_key, .context = key,
+		.domain = STR("example.net"),
+		.selector = STR("s"),
+		.authserv_id = STR("mx.example.net"),
+		.time = 1000,
+		.sign = dkim_sign_with_key,
+		.context = key,
 	};
 	validate(a, r, message, &got);
 	assert_int_equal(got.status, ARC_NONE);
 	for (unsigned i = 1; i <= 3; i++) {
-		message = arena_cat(a, STR("Authentication-Results: mx.example.net; spf=pass smtp.mailfrom=a@b\r\n"), message);
+		message = arena_cat(
+			a, STR("Authentication-Results: mx.example.net; spf=pass smtp.mailfrom=a@b\r\n"),
+			message);
 		message = sealed(a, message, &signer, got.status);
 		validate(a, r, message, &got);
 		assert_str("reason", got.reason, STR(""));
@@ -168,7 +182,8 @@ static void chain_test(void **state)
 		assert_str("domain", got.sets[i - 1].domain, STR("example.net"));
 	}
 	size_t at = str_find(message, STR("Subject: x"));
-	struct str changed = arena_fmt(a, "%.*sSubject: y%.*s", (int)at, message.p, STR_ARG(str_from(message, at + 10)));
+	struct str changed = arena_fmt(a, "%.*sSubject: y%.*s", (int)at, message.p,
+				       STR_ARG(str_from(message, at + 10)));
 	validate(a, r, changed, &got);
 	assert_int_equal(got.status, ARC_FAIL);
 	/* sealed once as failed, and then no more (5.1.2) */
@@ -188,8 +203,14 @@ static void limit_test(void **state)
 	struct err err;
 	assert_true(key_generate(KEY_ED25519, 0, &key, &err));
 	struct arc_signer signer = {
-		.domain = STR("example.net"), .selector = STR("s"), .authserv_id = STR("mx.example.net"), .time = 1000,
-		.algorithm = DKIM_ED25519_SHA256, .sign = dkim_sign_with_key, .context = key, .headers = STR("from"),
+		.domain = STR("example.net"),
+		.selector = STR("s"),
+		.authserv_id = STR("mx.example.net"),
+		.time = 1000,
+		.algorithm = DKIM_ED25519_SHA256,
+		.sign = dkim_sign_with_key,
+		.context = key,
+		.headers = STR("from"),
 	};
 	struct str message = STR("From: a@example.com\r\n\r\n");
 	for (unsigned i = 0; i < ARC_SETS_MAX; i++) {
@@ -204,7 +225,9 @@ static void limit_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chain_test), cmocka_unit_test(limit_test), cmocka_unit_test(validate_suite_test),
+		cmocka_unit_test(chain_test),
+		cmocka_unit_test(limit_test),
+		cmocka_unit_test(validate_suite_test),
 		cmocka_unit_test(sign_suite_test),
 	};
 	return RUN_TESTS(tests);

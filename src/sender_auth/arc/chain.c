@@ -67,7 +67,8 @@ static bool read_field(struct arena *a, struct arc_chain *chain, size_t kind, co
 	if (kind == 0 && !read_results(f, &instance, &text))
 		FAIL("%s is malformed", kinds[kind]);
 	if (kind > 0) {
-		if (!dkim_signature_parse(a, f, kind == 1 ? DKIM_FIELD_AMS : DKIM_FIELD_SEAL, &signature, err))
+		if (!dkim_signature_parse(a, f, kind == 1 ? DKIM_FIELD_AMS : DKIM_FIELD_SEAL, &signature,
+					  err))
 			return err_while(err, "reading %s", kinds[kind]);
 		instance = signature.instance;
 	}

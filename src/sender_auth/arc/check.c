@@ -52,7 +52,8 @@ struct arc_check *arc_check_new(struct arena *a, struct str header)
 	struct arc_check *c = arena_new_of(a, struct arc_check);
 	struct err err = {0};
 	c->a = a;
-	bool good = dkim_fields_read(a, header, &c->fields, &err) && arc_chain_read(a, &c->fields, &c->chain, &err);
+	bool good = dkim_fields_read(a, header, &c->fields, &err) &&
+		    arc_chain_read(a, &c->fields, &c->chain, &err);
 	c->out.n = c->chain.n;
 	if (!good) {
 		fail(c, err.text);
@@ -73,8 +74,8 @@ void arc_check_body(struct arc_check *c, struct str chunk)
 		dkim_body_add(c->body, chunk);
 }
 
-static bool check_key(struct arc_check *c, struct dns_resolver *r, const struct dkim_signature *s, struct str text,
-		      const char *what)
+static bool check_key(struct arc_check *c, struct dns_resolver *r, const struct dkim_signature *s,
+		      struct str text, const char *what)
 {
 	struct dkim_public_key key;
 	struct err err = {0};

@@ -54,7 +54,8 @@ static void each_result(struct arena *a, struct str header, struct str id,
 	while (header_next(&s, &f)) {
 		struct auth_results results;
 		struct err ignored;
-		if (!str_eq_nocase(f.name, STR("Authentication-Results")) || !auth_results_names(a, f.body, id) ||
+		if (!str_eq_nocase(f.name, STR("Authentication-Results")) ||
+		    !auth_results_names(a, f.body, id) ||
 		    !auth_results_parse(a, f.body, &results, &ignored))
 			continue;
 		for (size_t i = 0; i < results.n; i++)
@@ -141,7 +142,8 @@ struct list {
 	size_t n, cap;
 };
 
-static bool choose_names(struct arc_seal *s, const struct dkim_fields *fields, struct list *names, struct err *err)
+static bool choose_names(struct arc_seal *s, const struct dkim_fields *fields, struct list *names,
+			 struct err *err)
 {
 	bool chosen = s->signer->headers.n > 0, from = false;
 	*names = (struct list){0};
@@ -149,7 +151,8 @@ static bool choose_names(struct arc_seal *s, const struct dkim_fields *fields, s
 		struct str name = str_trim(str_cut(&rest, ':'));
 		size_t times = chosen;
 		if (!header_name_valid(name) || str_starts_nocase(name, STR("ARC-")))
-			return err_set(err, ERR_SYNTAX, "a name that ARC does not sign in the list of headers");
+			return err_set(err, ERR_SYNTAX,
+				       "a name that ARC does not sign in the list of headers");
 		from = from || str_eq_nocase(name, STR("From"));
 		for (size_t i = 0; !chosen && i < fields->n; i++)
 			times += str_eq_nocase(fields->at[i].name, name);
@@ -215,12 +218,13 @@ static void add_names(struct arc_seal *s, struct tags *tags, const struct list *
 {
 	struct str list = STR("h=");
 	for (size_t i = 0; i < names->n; i++)
-		list = arena_fmt(s->a, "%.*s%.*s%s", STR_ARG(list), STR_ARG(names->at[i]), i + 1 < names->n ? ":" : ";");
+		list = arena_fmt(s->a, "%.*s%.*s%s", STR_ARG(list), STR_ARG(names->at[i]),
+				 i + 1 < names->n ? ":" : ";");
 	add(tags, list);
 }
 
-static bool sign_message(struct arc_seal *s, const struct dkim_fields *fields, unsigned instance, struct str *out,
-			 struct err *err)
+static bool sign_message(struct arc_seal *s, const struct dkim_fields *fields, unsigned instance,
+			 struct str *out, struct err *err)
 {
 	const struct arc_signer *signer = s->signer;
 	struct arena *a = s->a;
@@ -284,7 +288,8 @@ static bool value_valid(struct str s)
 	return dns_name_valid(s) && !str_has_ctl(s) && !str_has_byte(s, ';') && !str_has_byte(s, ' ');
 }
 
-bool arc_seal_end(struct arc_seal *s, struct str header, enum arc_status status, struct buf *out, struct err *err)
+bool arc_seal_end(struct arc_seal *s, struct str header, enum arc_status status, struct buf *out,
+		  struct err *err)
 {
 	struct dkim_fields fields;
 	struct arc_chain chain;

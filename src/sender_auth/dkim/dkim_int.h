@@ -18,7 +18,8 @@ struct dkim_fields {
 	size_t n;
 };
 /* All fields in order. ERR_LIMIT: more than DKIM_FIELDS_MAX, or DKIM_HEADER_MAX octets. */
-bool dkim_fields_read(struct arena *a, struct str header, struct dkim_fields *out, struct err *err) MUST_CHECK;
+bool dkim_fields_read(struct arena *a, struct str header, struct dkim_fields *out,
+		      struct err *err) MUST_CHECK;
 /* 3.4.1, 3.4.2; with its CRLF. */
 void dkim_canon_field(struct buf *out, const struct header_field *f, enum dkim_canon canon);
 /* The same without CRLF and without the value of b=, which is a view into f->raw (3.5, 3.7). */

@@ -28,12 +28,16 @@ static void body_test(void **state)
 		const char *name, *in, *relaxed, *simple; /* what is hashed */
 	} cases[] = {
 		{"3.4.5", " C \r\nD \t E\r\n\r\n\r\n", " C\r\nD E\r\n", " C \r\nD \t E\r\n"},
-		{"empty", "", "", "\r\n"}, {"one CRLF", "\r\n", "", "\r\n"}, {"blanks", " \t \r\n", "", " \t \r\n"},
-		{"no CRLF at the end", "a", "a\r\n", "a\r\n"}, {"blank at the end", "a ", "a\r\n", "a \r\n"},
+		{"empty", "", "", "\r\n"},
+		{"one CRLF", "\r\n", "", "\r\n"},
+		{"blanks", " \t \r\n", "", " \t \r\n"},
+		{"no CRLF at the end", "a", "a\r\n", "a\r\n"},
+		{"blank at the end", "a ", "a\r\n", "a \r\n"},
 		{"many at the end", "a\r\n\r\n\r\n", "a\r\n", "a\r\n"},
 		{"blank lines at the end", "a\r\n \r\n\t\r\n", "a\r\n", "a\r\n \r\n\t\r\n"},
 		{"inside", "a\r\n\r\n b\r\n", "a\r\n\r\n b\r\n", "a\r\n\r\n b\r\n"},
-		{"bare CR", "a\rb\r", "a\rb\r\r\n", "a\rb\r\r\n"}, {"CR CR LF", "a\r\r\n", "a\r\r\n", "a\r\r\n"},
+		{"bare CR", "a\rb\r", "a\rb\r\r\n", "a\rb\r\r\n"},
+		{"CR CR LF", "a\r\r\n", "a\r\r\n", "a\r\r\n"},
 		{"bare LF", "a\nb\r\n", "a\nb\r\n", "a\nb\r\n"},
 		{"blank before CR", "a \rb", "a \rb\r\n", "a \rb\r\n"},
 	};
@@ -86,7 +90,8 @@ static void header_test(void **state)
 	} cases[] = {
 		{"A: X\r\n", "a:X\r\n", "A: X\r\n"},
 		{"B : Y\t\r\n\tZ  \r\n", "b:Y Z\r\n", "B : Y\t\r\n\tZ  \r\n"},
-		{"Subject:\r\n", "subject:\r\n", "Subject:\r\n"}, {"Subject:  \r\n", "subject:\r\n", "Subject:  \r\n"},
+		{"Subject:\r\n", "subject:\r\n", "Subject:\r\n"},
+		{"Subject:  \r\n", "subject:\r\n", "Subject:  \r\n"},
 		{"X: a\r\n \r\n b\r\n", "x:a b\r\n", "X: a\r\n \r\n b\r\n"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -108,10 +113,23 @@ static void tag_list_test(void **state)
 		bool valid;
 		size_t n;
 	} cases[] = {
-		{"a=b", true, 1}, {"a=b;", true, 1}, {" a = b ; c=d ; ", true, 2}, {"a=\r\n b\r\n c;d=", true, 2},
-		{"a=b;;c=d", false, 0}, {"a=b;a=c", false, 0}, {"A=b;a=c", true, 2}, {"", false, 0}, {";", false, 0},
-		{"a", false, 0}, {"=b", false, 0}, {"1a=b", false, 0}, {"a_1=b", true, 1}, {"a-b=c", false, 0},
-		{"a=b\x01", false, 0}, {"a=\xc3\xa4", true, 1}, {"a==", true, 1},
+		{"a=b", true, 1},
+		{"a=b;", true, 1},
+		{" a = b ; c=d ; ", true, 2},
+		{"a=\r\n b\r\n c;d=", true, 2},
+		{"a=b;;c=d", false, 0},
+		{"a=b;a=c", false, 0},
+		{"A=b;a=c", true, 2},
+		{"", false, 0},
+		{";", false, 0},
+		{"a", false, 0},
+		{"=b", false, 0},
+		{"1a=b", false, 0},
+		{"a_1=b", true, 1},
+		{"a-b=c", false, 0},
+		{"a=b\x01", false, 0},
+		{"a=\xc3\xa4", true, 1},
+		{"a==", true, 1},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tag_list tags;
@@ -156,12 +174,16 @@ static struct dns_resolver *rfc8463_zone(void)
 {
 	struct dns_resolver *r = dns_table_new();
 	struct err err;
-	assert_true(dns_table_add(r, STR("brisbane._domainkey.football.example.com"), STR("TXT"),
-				  STR("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="), &err));
+	assert_true(dns_table_add(
+		r, STR("brisbane._domainkey.football.example.com"), STR("TXT"),
+		STR("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="), &err));
 	assert_true(dns_table_add(
 		r, STR("test._domainkey.football.example.com"), STR("TXT"),
-		STR("v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2"
-		    "jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2"
+		STR("v=DKIM1; k=rsa; "
+		    "p="
+		    "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2"
+		    "jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/"
+		    "8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2"
 		    "EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB"),
 		&err));
 	return r;
@@ -195,7 +217,8 @@ static void publish(struct keys *k, const char *selector, const struct key *key)
 	struct str text;
 	struct err err;
 	assert_true(dkim_record_text(a, key, &text, &err));
-	assert_true(dns_table_add(k->zone, arena_fmt(a, "%s._domainkey.example.com", selector), STR("TXT"), text, &err));
+	assert_true(dns_table_add(k->zone, arena_fmt(a, "%s._domainkey.example.com", selector),
+				  STR("TXT"), text, &err));
 }
 
 static int keys_set_up(void **state)
@@ -236,27 +259,42 @@ static struct str sign(struct arena *a, struct str message, const struct dkim_si
 	return arena_str(a, buf_str(&out));
 }
 
-#define FOLDED                                                                                            \
-	"Received: x\r\nFrom: a@example.com\r\nSubject: =?utf-8?B?7Iuc7ZeY?=\r\n\tfolded \r\nTo: b@c\r\n"     \
+#define FOLDED                                                                                           \
+	"Received: x\r\nFrom: a@example.com\r\nSubject: =?utf-8?B?7Iuc7ZeY?=\r\n\tfolded \r\nTo: "       \
+	"b@c\r\n"                                                                                        \
 	"To: d@e\r\n\r\na  b \r\n\r\n.\r\n no end"
 static void sign_test(void **state)
 {
 	struct keys *k = *state;
 	static const char *const messages[] = {
-		RFC8463_BODY, "From: a@example.com\r\n\r\n", "From: a@example.com\r\nTo: b@example.com\r\n\r\n\r\n\r\n",
+		RFC8463_BODY,
+		"From: a@example.com\r\n\r\n",
+		"From: a@example.com\r\nTo: b@example.com\r\n\r\n\r\n\r\n",
 		FOLDED,
 	};
 	for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
 		for (int canon = 0; canon < 4; canon++) {
 			ARENA_SCOPED a = arena_new();
 			struct dkim_signer signers[] = {
-				{.domain = STR("example.com"), .selector = STR("r"), .algorithm = DKIM_RSA_SHA256,
-				 .header_canon = canon & 1, .body_canon = canon >> 1, .time = 1000, .lifetime_s = 500,
-				 .identity = STR("hong gil=dong@mail.example.com"), .sign = dkim_sign_with_key,
+				{.domain = STR("example.com"),
+				 .selector = STR("r"),
+				 .algorithm = DKIM_RSA_SHA256,
+				 .header_canon = canon & 1,
+				 .body_canon = canon >> 1,
+				 .time = 1000,
+				 .lifetime_s = 500,
+				 .identity = STR("hong gil=dong@mail.example.com"),
+				 .sign = dkim_sign_with_key,
 				 .context = k->rsa},
-				{.domain = STR("example.com"), .selector = STR("e"), .algorithm = DKIM_ED25519_SHA256,
-				 .header_canon = canon >> 1, .body_canon = canon & 1, .sign = dkim_sign_with_key,
-				 .context = k->ed25519, .headers = STR("Received:To"), .oversign = STR("-")},
+				{.domain = STR("example.com"),
+				 .selector = STR("e"),
+				 .algorithm = DKIM_ED25519_SHA256,
+				 .header_canon = canon >> 1,
+				 .body_canon = canon & 1,
+				 .sign = dkim_sign_with_key,
+				 .context = k->ed25519,
+				 .headers = STR("Received:To"),
+				 .oversign = STR("-")},
 			};
 			struct dkim_verdicts got;
 			struct str signed_ = sign(a, str_of(messages[i]), signers, 2);
@@ -284,23 +322,34 @@ static void tamper_test(void **state)
 		int64_t now;
 		enum dkim_result wanted;
 	} cases[] = {
-		{"nothing", "", "", 1200, DKIM_PASS}, {"body", "hungry", "Hungry", 1200, DKIM_FAIL},
+		{"nothing", "", "", 1200, DKIM_PASS},
+		{"body", "hungry", "Hungry", 1200, DKIM_FAIL},
 		{"subject", "Is dinner", "is dinner", 1200, DKIM_FAIL},
 		{"blanks", "the game.  Are", "the game. \tAre", 1200, DKIM_PASS},
 		{"a second From", "To: Suzie", "From: x@y\r\nTo: Suzie", 1200, DKIM_FAIL},
 		{"a Cc that was not there", "To: Suzie", "Cc: x@y\r\nTo: Suzie", 1200, DKIM_FAIL},
 		{"an unsigned field", "To: Suzie", "X-Spam: no\r\nTo: Suzie", 1200, DKIM_PASS},
-		{"expired", "", "", 1801, DKIM_FAIL}, {"within skew", "", "", 1700, DKIM_PASS},
-		{"from the future", "", "", 600, DKIM_FAIL}, {"other domain", "d=example.com", "d=example.org", 1200, DKIM_PERMERROR},
-		{"sub-domain key", "s=r;", "s=q;", 1200, DKIM_PERMERROR}, {"version", "v=1;", "v=2;", 1200, DKIM_PERMERROR},
-		{"l", "v=1;", "v=1; l=5;", 1200, DKIM_FAIL}, {"sha1", "a=rsa-sha256", "a=rsa-sha1", 1200, DKIM_PERMERROR},
+		{"expired", "", "", 1801, DKIM_FAIL},
+		{"within skew", "", "", 1700, DKIM_PASS},
+		{"from the future", "", "", 600, DKIM_FAIL},
+		{"other domain", "d=example.com", "d=example.org", 1200, DKIM_PERMERROR},
+		{"sub-domain key", "s=r;", "s=q;", 1200, DKIM_PERMERROR},
+		{"version", "v=1;", "v=2;", 1200, DKIM_PERMERROR},
+		{"l", "v=1;", "v=1; l=5;", 1200, DKIM_FAIL},
+		{"sha1", "a=rsa-sha256", "a=rsa-sha1", 1200, DKIM_PERMERROR},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		ARENA_SCOPED a = arena_new();
 		struct dkim_signer signer = {
-			.domain = STR("example.com"), .selector = STR("r"), .algorithm = DKIM_RSA_SHA256,
-			.header_canon = DKIM_RELAXED, .body_canon = DKIM_RELAXED, .time = 1000, .lifetime_s = 500,
-			.sign = dkim_sign_with_key, .context = k->rsa,
+			.domain = STR("example.com"),
+			.selector = STR("r"),
+			.algorithm = DKIM_RSA_SHA256,
+			.header_canon = DKIM_RELAXED,
+			.body_canon = DKIM_RELAXED,
+			.time = 1000,
+			.lifetime_s = 500,
+			.sign = dkim_sign_with_key,
+			.context = k->rsa,
 		};
 		struct str m = sign(a, STR(RFC8463_BODY), &signer, 1);
 		size_t at = str_find(m, str_of(cases[i].from));
@@ -337,7 +386,8 @@ static void sign_refusal_test(void **state)
 		BUF_SCOPED out = {0};
 		struct err err;
 		struct dkim_sign *s = dkim_sign_new(a, &signer, 1);
-		assert_case(cases[i].name, !dkim_sign_end(s, str_of(cases[i].message), &out, &err) && out.n == 0);
+		assert_case(cases[i].name,
+			    !dkim_sign_end(s, str_of(cases[i].message), &out, &err) && out.n == 0);
 		dkim_sign_free(s);
 	}
 }
@@ -350,22 +400,31 @@ static void key_test(void **state)
 		const char *in;
 		enum err_kind wanted;
 	} cases[] = {
-		{"v=DKIM1; k=ed25519; p=" ED, ERR_NONE}, {"k=ed25519; p=" ED, ERR_NONE},
-		{"k=ed25519; v=DKIM1; p=" ED, ERR_SYNTAX}, {"v=DKIM2; k=ed25519; p=" ED, ERR_SYNTAX},
-		{"v=DKIM1; k=ed25519; p=", ERR_SYNTAX}, {"v=DKIM1; k=ed25519", ERR_SYNTAX},
-		{"v=DKIM1; p=" ED, ERR_SYNTAX}, {"v=DKIM1; k=ed25519; s=email; p=" ED, ERR_NONE},
-		{"v=DKIM1; k=ed25519; s=chat:*; p=" ED, ERR_NONE}, {"v=DKIM1; k=ed25519; s=chat; p=" ED, ERR_SYNTAX},
-		{"v=DKIM1; k=ed25519; h=sha1:sha256; p=" ED, ERR_NONE}, {"v=DKIM1; k=ed25519; h=sha1; p=" ED, ERR_SYNTAX},
-		{"v=DKIM1; k=ed25519; p=MCowBQYDK2VwAyEA3SUqa9UbfciWkk7tlcJ9P1VD5pXAasg0JUn/OgjVbKE=", ERR_SYNTAX},
+		{"v=DKIM1; k=ed25519; p=" ED, ERR_NONE},
+		{"k=ed25519; p=" ED, ERR_NONE},
+		{"k=ed25519; v=DKIM1; p=" ED, ERR_SYNTAX},
+		{"v=DKIM2; k=ed25519; p=" ED, ERR_SYNTAX},
+		{"v=DKIM1; k=ed25519; p=", ERR_SYNTAX},
+		{"v=DKIM1; k=ed25519", ERR_SYNTAX},
+		{"v=DKIM1; p=" ED, ERR_SYNTAX},
+		{"v=DKIM1; k=ed25519; s=email; p=" ED, ERR_NONE},
+		{"v=DKIM1; k=ed25519; s=chat:*; p=" ED, ERR_NONE},
+		{"v=DKIM1; k=ed25519; s=chat; p=" ED, ERR_SYNTAX},
+		{"v=DKIM1; k=ed25519; h=sha1:sha256; p=" ED, ERR_NONE},
+		{"v=DKIM1; k=ed25519; h=sha1; p=" ED, ERR_SYNTAX},
+		{"v=DKIM1; k=ed25519; p=MCowBQYDK2VwAyEA3SUqa9UbfciWkk7tlcJ9P1VD5pXAasg0JUn/OgjVbKE=",
+		 ERR_SYNTAX},
 		{"v=DKIM1; k=ed25519; p= 11qYAYKxCrfVS/7TyWQHOg7h\r\n cvPapiMlrwIaaPcHURo= ;", ERR_NONE},
-		{"\"\"", ERR_SYNTAX}, {"", ERR_SYNTAX},
+		{"\"\"", ERR_SYNTAX},
+		{"", ERR_SYNTAX},
 	};
 	ARENA_SCOPED a = arena_new();
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct dkim_public_key key;
 		struct err err = {0};
 		bool good = dkim_key_parse(a, str_of(cases[i].in), DKIM_ED25519_SHA256, &key, &err);
-		assert_case(cases[i].in, good == (cases[i].wanted == ERR_NONE) && (good || err.kind == cases[i].wanted));
+		assert_case(cases[i].in, good == (cases[i].wanted == ERR_NONE) &&
+						 (good || err.kind == cases[i].wanted));
 	}
 }
 

@@ -56,15 +56,15 @@ static bool read_rsa(struct arena *a, struct str octets, struct dkim_public_key 
 	if (type != KEY_RSA)
 		return err_set(err, ERR_SYNTAX, "p= is no RSA key");
 	if (out->bits < DKIM_RSA_BITS_MIN)
-		return err_set(err, ERR_DENIED, "an RSA key of %u bits, %d are needed (RFC 8301 3.2)", out->bits,
-			       DKIM_RSA_BITS_MIN);
+		return err_set(err, ERR_DENIED, "an RSA key of %u bits, %d are needed (RFC 8301 3.2)",
+			       out->bits, DKIM_RSA_BITS_MIN);
 	if (out->bits > DKIM_RSA_BITS_MAX)
 		return err_set(err, ERR_DENIED, "an RSA key of %u bits", out->bits);
 	return true;
 }
 
-static bool read_key(struct arena *a, struct str p, enum dkim_algorithm algorithm, struct dkim_public_key *out,
-		     struct err *err)
+static bool read_key(struct arena *a, struct str p, enum dkim_algorithm algorithm,
+		     struct dkim_public_key *out, struct err *err)
 {
 	struct str octets;
 	if (!p.p)
@@ -101,7 +101,8 @@ bool dkim_key_parse(struct arena *a, struct str record, enum dkim_algorithm algo
 	*out = (struct dkim_public_key){0};
 	if (!is_key_record(record, tags))
 		return err_set(err, ERR_SYNTAX, "the key record is malformed");
-	struct str h = tag_list_value(tags, "h"), k = tag_list_value(tags, "k"), s = tag_list_value(tags, "s");
+	struct str h = tag_list_value(tags, "h"), k = tag_list_value(tags, "k"),
+		   s = tag_list_value(tags, "s");
 	struct str t = tag_list_value(tags, "t");
 	if (h.p && !tag_value_has(h, ':', STR("sha256")))
 		return err_set(err, ERR_SYNTAX, "the key is not for sha256 (h=)");

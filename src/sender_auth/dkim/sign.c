@@ -13,6 +13,7 @@
 #include <string.h>
 
 enum { FOLD_AT = 76 };
+#define TIME_MAX 99999999999LL /* t= and x= have at most 12 digits (3.5) */
 
 /* The second list is what an attacker would like to add a second one of (RFC 6376 8.15). */
 const char dkim_headers_default[] =
@@ -106,8 +107,8 @@ static bool add_list(struct arena *a, const struct dkim_fields *fields, struct s
 	for (struct str rest = list; rest.p && rest.n > 0;) {
 		struct str name = str_trim(str_cut(&rest, ':'));
 		if (!header_name_valid(name))
-			return err_set(err, ERR_SYNTAX, "\"%.*s\" is no header field name", (int)(name.n < 40 ? name.n : 40),
-				       name.p);
+			return err_set(err, ERR_SYNTAX, "\"%.*s\" is no header field name",
+				       (int)(name.n < 40 ? name.n : 40), name.p);
 		if (!has_name(names, name))
 			add_name(a, names, name, count(fields, name) + extra);
 	}
@@ -198,8 +199,11 @@ static bool signer_valid(const struct dkim_signer *s, struct err *err)
 						     i.p[i.n - s->domain.n - 1] == '.');
 	if (!dns_name_valid(s->domain) || str_has_ctl(s->domain) || str_find(s->domain, STR(";")) != STR_NPOS)
 		return err_set(err, ERR_SYNTAX, "the signing domain is no domain name");
-	if (!dns_name_valid(s->selector) || str_has_ctl(s->selector) || str_find(s->selector, STR(";")) != STR_NPOS)
+	if (!dns_name_valid(s->selector) || str_has_ctl(s->selector) ||
+	    str_find(s->selector, STR(";")) != STR_NPOS)
 		return err_set(err, ERR_SYNTAX, "the selector is no domain name");
+	if (s->time < 0 || s->time > TIME_MAX || s->lifetime_s < 0 || s->lifetime_s > TIME_MAX)
+		return err_set(err, ERR_SYNTAX, "time or lifetime of the signature cannot be written");
 	if (s->identity.n > 0 && !below)
 		return err_set(err, ERR_SYNTAX, "i= must be in the signing domain");
 	return true;
@@ -211,8 +215,8 @@ static const char *canon_name(enum dkim_canon c)
 }
 
 /* All of the field up to "b=", with its name. */
-static void put_field(struct writer *w, struct arena *a, const struct dkim_signer *s, const struct names *names,
-		      const unsigned char *digest)
+static void put_field(struct writer *w, struct arena *a, const struct dkim_signer *s,
+		      const struct names *names, const unsigned char *digest)
 {
 	BUF_SCOPED hash = {0};
 	buf_add(w->out, STR("DKIM-Signature: v=1;"));
@@ -225,7 +229,7 @@ static void put_field(struct writer *w, struct arena *a, const struct dkim_signe
 	if (s->time > 0)
 		put_piece(w, arena_fmt(a, "t=%lld;", (long long)s->time));
 	if (s->time > 0 && s->lifetime_s > 0)
-		put_piece(w, arena_fmt(a, "x=%lld;", (long long)(s->time + s->lifetime_s)));
+		put_piece(w, arena_fmt(a, "x=%lld;", (long long)s->time + s->lifetime_s));
 	put_names(w, a, names);
 	base64_encode(&hash, (struct str){(const char *)digest, SHA256_SIZE});
 	put_piece(w, arena_fmt(a, "bh=%.*s;", STR_ARG(buf_str(&hash))));
@@ -264,8 +268,8 @@ static bool sign_one(struct dkim_sign *s, const struct dkim_signer *signer, cons
 	struct header_field field = {.name = str_sub(written, 0, 14), .raw = written};
 	dkim_canon_signature(&text, &field, str_from(written, written.n), signer->header_canon);
 	if (!signer->sign(signer->context, signer->algorithm, buf_str(&text), &octets, err))
-		return err_while(err, "signing for %.*s", (int)(signer->domain.n < 80 ? signer->domain.n : 80),
-				 signer->domain.p);
+		return err_while(err, "signing for %.*s",
+				 (int)(signer->domain.n < 80 ? signer->domain.n : 80), signer->domain.p);
 	put_signature(&w, buf_str(&octets));
 	return true;
 }

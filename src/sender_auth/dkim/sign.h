@@ -25,8 +25,8 @@ struct dkim_signer {
 	struct str identity;         /* i=, "@domain" or an address in it; empty: no i= */
 	enum dkim_algorithm algorithm;
 	enum dkim_canon header_canon, body_canon; /* DKIM_RELAXED is what one wants */
-	struct str headers;          /* names to sign as often as they occur, colons between; empty: the usual */
-	struct str oversign;         /* names to sign once more than they occur; empty: the usual; "-": none */
+	struct str headers;  /* names to sign as often as they occur, colons between; empty: the usual */
+	struct str oversign; /* names to sign once more than they occur; empty: the usual; "-": none */
 	int64_t time;                /* t=; 0: none */
 	int64_t lifetime_s;          /* x= this much after t=; 0: none */
 	dkim_sign_fn *sign;

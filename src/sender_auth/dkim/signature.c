@@ -47,7 +47,8 @@ static bool selector_valid(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
-		if (!ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) && c != '-' && c != '_' && c != '.' && c < 0x80)
+		if (!ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) && c != '-' && c != '_' &&
+		    c != '.' && c < 0x80)
 			return false;
 	}
 	return dns_name_valid(s) && !str_ends(s, STR("."));
@@ -70,8 +71,8 @@ static bool read_canon(struct str value, struct dkim_signature *out, struct err 
 	return true;
 }
 
-static bool read_names(struct arena *a, struct str value, enum dkim_field_kind kind, struct dkim_signature *out,
-		       struct err *err)
+static bool read_names(struct arena *a, struct str value, enum dkim_field_kind kind,
+		       struct dkim_signature *out, struct err *err)
 {
 	size_t cap = 0;
 	struct str *names = NULL;
@@ -162,7 +163,8 @@ bool dkim_instance_parse(struct str s, unsigned *out)
 }
 
 /* What all three kinds have: a, b, d, s, t. */
-static bool read_common(struct arena *a, const struct tag_list *tags, struct dkim_signature *out, struct err *err)
+static bool read_common(struct arena *a, const struct tag_list *tags, struct dkim_signature *out,
+			struct err *err)
 {
 	const struct tag *b = tag_list_find(tags, "b");
 	struct str domain = tag_list_value(tags, "d"), selector = tag_list_value(tags, "s");

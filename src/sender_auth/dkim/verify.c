@@ -55,7 +55,8 @@ struct dkim_verify {
 	struct dkim_verdicts out;
 };
 
-static void judge(struct dkim_verify *v, struct dkim_verdict *verdict, enum dkim_result result, struct str reason)
+static void judge(struct dkim_verify *v, struct dkim_verdict *verdict, enum dkim_result result,
+		  struct str reason)
 {
 	verdict->result = result;
 	verdict->reason = arena_str(v->a, reason);
@@ -68,7 +69,9 @@ static size_t body_for(struct dkim_verify *v, const struct dkim_signature *s)
 			return i;
 	}
 	v->bodies[v->body_n] = (struct body){
-		.canon = s->body_canon, .limit = s->body_limit, .body = dkim_body_new(s->body_canon, s->body_limit),
+		.canon = s->body_canon,
+		.limit = s->body_limit,
+		.body = dkim_body_new(s->body_canon, s->body_limit),
 	};
 	return v->body_n++;
 }
@@ -116,7 +119,8 @@ static void add_signature(struct dkim_verify *v, const struct header_field *f)
 	c->open = true;
 }
 
-struct dkim_verify *dkim_verify_new(struct arena *a, struct str header, const struct public_suffixes *suffixes)
+struct dkim_verify *dkim_verify_new(struct arena *a, struct str header,
+				    const struct public_suffixes *suffixes)
 {
 	struct dkim_verify *v = arena_new_of(a, struct dkim_verify);
 	struct err err;
@@ -162,7 +166,8 @@ static enum dkim_result check_body(const struct dkim_verify *v, const struct can
 		err_set(err, ERR_SYNTAX, "l= is longer than the body");
 		return DKIM_PERMERROR;
 	}
-	if (!secret_eq(c->signature.body_hash, (struct str){(const char *)body->digest, sizeof body->digest})) {
+	if (!secret_eq(c->signature.body_hash,
+		       (struct str){(const char *)body->digest, sizeof body->digest})) {
 		err_set(err, ERR_DENIED, "the body has been changed");
 		return DKIM_FAIL;
 	}
@@ -217,7 +222,8 @@ static enum dkim_result summary(const struct dkim_verdicts *all)
 	return result;
 }
 
-void dkim_verify_end(struct dkim_verify *v, struct dns_resolver *r, int64_t now_unix, struct dkim_verdicts *out)
+void dkim_verify_end(struct dkim_verify *v, struct dns_resolver *r, int64_t now_unix,
+		     struct dkim_verdicts *out)
 {
 	for (size_t i = 0; i < v->body_n; i++)
 		dkim_body_end(v->bodies[i].body, v->bodies[i].digest, &v->bodies[i].length);

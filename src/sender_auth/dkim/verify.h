@@ -35,7 +35,9 @@ struct dkim_verdicts {
 
 struct dkim_verify;
 /* Never fails: what is wrong shows in the verdicts. suffixes may be NULL (public_suffix.h). */
-struct dkim_verify *dkim_verify_new(struct arena *a, struct str header, const struct public_suffixes *suffixes);
+struct dkim_verify *dkim_verify_new(struct arena *a, struct str header,
+				    const struct public_suffixes *suffixes);
 void dkim_verify_body(struct dkim_verify *v, struct str chunk);
-void dkim_verify_end(struct dkim_verify *v, struct dns_resolver *r, int64_t now_unix, struct dkim_verdicts *out);
+void dkim_verify_end(struct dkim_verify *v, struct dns_resolver *r, int64_t now_unix,
+		     struct dkim_verdicts *out);
 void dkim_verify_free(struct dkim_verify *v); /* accepts NULL; the verdicts stay */

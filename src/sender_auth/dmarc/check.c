@@ -206,8 +206,8 @@ static enum alignment align(struct run *run, struct str domain, bool strict)
 }
 
 /* One identifier: pass, or an error that could have been one. */
-static void judge(struct run *run, struct str domain, bool pass, bool temporary, bool strict, bool *out_aligned,
-		  bool *out_unsure)
+static void judge(struct run *run, struct str domain, bool pass, bool temporary, bool strict,
+		  bool *out_aligned, bool *out_unsure)
 {
 	if (!pass && !temporary)
 		return;
@@ -226,8 +226,9 @@ static enum dmarc_result evaluate(struct run *run)
 	judge(run, q->spf_domain, q->spf == SPF_PASS, q->spf == SPF_TEMPERROR, out->record.strict_spf,
 	      &out->spf_aligned, &unsure);
 	for (size_t i = 0; i < q->dkim_n && i < DKIM_REPORTED_MAX && !out->dkim_aligned; i++)
-		judge(run, q->dkim[i].domain, q->dkim[i].result == DKIM_PASS, q->dkim[i].result == DKIM_TEMPERROR,
-		      out->record.strict_dkim, &out->dkim_aligned, &unsure);
+		judge(run, q->dkim[i].domain, q->dkim[i].result == DKIM_PASS,
+		      q->dkim[i].result == DKIM_TEMPERROR, out->record.strict_dkim, &out->dkim_aligned,
+		      &unsure);
 	bool pass = out->spf_aligned || out->dkim_aligned;
 	if (pass || !unsure) {
 		out->reason = STR("");

@@ -62,7 +62,8 @@ static enum match look_up(struct spf_run *run, struct str name, enum dns_type ty
 		return temp(run, "the SPF check took too long");
 	dns_query(run->resolver, run->a, name, type, out);
 	if (dns_is_error(out->status)) {
-		run->reason = arena_fmt(run->a, "DNS %s for %.*s", dns_status_name(out->status), STR_ARG(name));
+		run->reason =
+			arena_fmt(run->a, "DNS %s for %.*s", dns_status_name(out->status), STR_ARG(name));
 		return TEMP;
 	}
 	if (dns_is_void(out->status) && ++run->void_lookups > SPF_VOID_LOOKUPS_MAX)
@@ -303,7 +304,8 @@ static enum spf_result check_host(struct spf_run *run, struct str domain, struct
 		return temp(run, "the SPF check took too long"), SPF_TEMPERROR;
 	dns_query(run->resolver, run->a, domain, DNS_TXT, &answer);
 	if (dns_is_error(answer.status)) {
-		run->reason = arena_fmt(run->a, "DNS %s for %.*s", dns_status_name(answer.status), STR_ARG(domain));
+		run->reason = arena_fmt(run->a, "DNS %s for %.*s", dns_status_name(answer.status),
+					STR_ARG(domain));
 		return SPF_TEMPERROR;
 	}
 	for (size_t i = 0; i < answer.n; i++) {

@@ -207,7 +207,8 @@ static void put_value(struct spf_run *run, char letter, struct str domain, struc
 
 static bool is_unreserved(unsigned char c)
 {
-	return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '-' || c == '.' || c == '_' || c == '~';
+	return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '-' || c == '.' || c == '_' ||
+	       c == '~';
 }
 
 static void put_escaped(struct buf *out, struct str s, bool escape)

@@ -155,7 +155,8 @@ bool spf_record_parse(struct arena *a, struct str text, struct spf_record *out, 
 		if (term.n == 0)
 			continue;
 		if (++terms > SPF_TERMS_MAX)
-			return err_set(err, ERR_LIMIT, "the SPF record has more than %d terms", SPF_TERMS_MAX);
+			return err_set(err, ERR_LIMIT, "the SPF record has more than %d terms",
+				       SPF_TERMS_MAX);
 		bool is_modifier = split_modifier(term, &name, &value);
 		if (is_modifier ? !read_modifier(name, value, out) : !read_directive(term, &d))
 			return err_set(err, ERR_SYNTAX, "syntax error in the SPF record at \"%.*s\"",

@@ -50,7 +50,8 @@ static bool run_case(void *context, struct str name, const struct json_value *te
 	else if (explanation.n > 0)
 		right = right && got.explanation.n == 0;
 	suite_result(s->suite, name, right,
-		     arena_fmt(a, "%.*s %.*s (%.*s)", STR_ARG(result), STR_ARG(got.explanation), STR_ARG(got.reason)),
+		     arena_fmt(a, "%.*s %.*s (%.*s)", STR_ARG(result), STR_ARG(got.explanation),
+			       STR_ARG(got.reason)),
 		     arena_fmt(a, "%.*s %.*s", STR_ARG(json_value_str_or(wanted, STR("one of several"))),
 			       STR_ARG(explanation)));
 	return true;
@@ -80,28 +81,44 @@ static void macro_test(void **state)
 		const char *in, *wanted;
 		bool v6;
 	} cases[] = {
-		{"%{s}", "strong-bad@email.example.com", false}, {"%{o}", "email.example.com", false},
-		{"%{d}", "email.example.com", false}, {"%{d4}", "email.example.com", false},
-		{"%{d3}", "email.example.com", false}, {"%{d2}", "example.com", false}, {"%{d1}", "com", false},
-		{"%{dr}", "com.example.email", false}, {"%{d2r}", "example.email", false},
-		{"%{l}", "strong-bad", false}, {"%{l-}", "strong.bad", false}, {"%{lr}", "strong-bad", false},
-		{"%{lr-}", "bad.strong", false}, {"%{l1r-}", "strong", false},
+		{"%{s}", "strong-bad@email.example.com", false},
+		{"%{o}", "email.example.com", false},
+		{"%{d}", "email.example.com", false},
+		{"%{d4}", "email.example.com", false},
+		{"%{d3}", "email.example.com", false},
+		{"%{d2}", "example.com", false},
+		{"%{d1}", "com", false},
+		{"%{dr}", "com.example.email", false},
+		{"%{d2r}", "example.email", false},
+		{"%{l}", "strong-bad", false},
+		{"%{l-}", "strong.bad", false},
+		{"%{lr}", "strong-bad", false},
+		{"%{lr-}", "bad.strong", false},
+		{"%{l1r-}", "strong", false},
 		{"%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com", false},
 		{"%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com", false},
 		{"%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net", false},
 		{"%{ir}.%{v}._spf.%{d2}",
-		 "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com", true},
-		{"%{d99999999999999999999}", "email.example.com", false}, {"%{S}", "strong-bad%40email.example.com", false},
-		{"a%%b%_c%-d.e", "a%b c%20d.e", false}, {"%{p}", "unknown", false},
+		 "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com",
+		 true},
+		{"%{d99999999999999999999}", "email.example.com", false},
+		{"%{S}", "strong-bad%40email.example.com", false},
+		{"a%%b%_c%-d.e", "a%b c%20d.e", false},
+		{"%{p}", "unknown", false},
 	};
 	struct dns_resolver *r = dns_table_new();
 	ARENA_SCOPED a = arena_new();
 	struct spf_request q = {.helo = STR("mx.example.org")};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct spf_run run = {
-			.resolver = r, .a = a, .request = &q, .sender = STR("strong-bad@email.example.com"),
-			.local = STR("strong-bad"), .sender_domain = STR("email.example.com"),
-			.ip = ip_of(a, cases[i].v6 ? STR("2001:db8::cb01") : STR("192.0.2.3")), .deadline_ms = INT64_MAX,
+			.resolver = r,
+			.a = a,
+			.request = &q,
+			.sender = STR("strong-bad@email.example.com"),
+			.local = STR("strong-bad"),
+			.sender_domain = STR("email.example.com"),
+			.ip = ip_of(a, cases[i].v6 ? STR("2001:db8::cb01") : STR("192.0.2.3")),
+			.deadline_ms = INT64_MAX,
 		};
 		struct str got;
 		assert_case(cases[i].in, spf_macro_expand(&run, str_of(cases[i].in), STR("email.example.com"),
@@ -118,26 +135,59 @@ static void record_test(void **state)
 		const char *in;
 		bool valid;
 	} cases[] = {
-		{"v=spf1", true}, {"v=spf1 ", true}, {"v=spf1  a  -all ", true}, {"V=SPF1 -ALL", true},
-		{"v=spf1 a/24//64 mx:a.b/0//0", true}, {"v=spf1 a/33", false}, {"v=spf1 a//129", false},
-		{"v=spf1 a/024", false}, {"v=spf1 a//", false}, {"v=spf1 a:", false}, {"v=spf1 a:com", false},
-		{"v=spf1 a:b.123", false}, {"v=spf1 a:b.1-3", true}, {"v=spf1 a:b.c.", true}, {"v=spf1 a:b.-c", false},
-		{"v=spf1 ip4:1.2.3.4", true}, {"v=spf1 ip4:1.2.3", false}, {"v=spf1 ip4:1.2.3.4/33", false},
-		{"v=spf1 ip4:1.2.3.4//32", false}, {"v=spf1 ip6:::1/128", true}, {"v=spf1 ip6::1/", false},
-		{"v=spf1 ip4 a", false}, {"v=spf1 include", false}, {"v=spf1 all:b.c", false}, {"v=spf1 all.", false},
-		{"v=spf1 exists:%{i}.b.c", true}, {"v=spf1 exists:%{d}", true}, {"v=spf1 exists:%{c}.b.c", false},
-		{"v=spf1 exists:%{d0}.b.c", false}, {"v=spf1 exists:%{dq}.b.c", false}, {"v=spf1 exists:%d.b.c", false},
-		{"v=spf1 exists:%", false}, {"v=spf1 exists:%{d", false}, {"v=spf1 exists:%%", true},
-		{"v=spf1 redirect=b.c redirect=b.c", false}, {"v=spf1 exp=b.c exp=b.c", false},
-		{"v=spf1 redirect=", false}, {"v=spf1 x=", true}, {"v=spf1 x=%{q}", false}, {"v=spf1 1=x", false},
-		{"v=spf1 -x=y", false}, {"v=spf1 =y", false}, {"v=spf1 moo", false}, {"v=spf1 a\t-all", false},
-		{"v=spf1 a:b\xc3\xa4.c", false}, {"v=spf1 --all", false},
+		{"v=spf1", true},
+		{"v=spf1 ", true},
+		{"v=spf1  a  -all ", true},
+		{"V=SPF1 -ALL", true},
+		{"v=spf1 a/24//64 mx:a.b/0//0", true},
+		{"v=spf1 a/33", false},
+		{"v=spf1 a//129", false},
+		{"v=spf1 a/024", false},
+		{"v=spf1 a//", false},
+		{"v=spf1 a:", false},
+		{"v=spf1 a:com", false},
+		{"v=spf1 a:b.123", false},
+		{"v=spf1 a:b.1-3", true},
+		{"v=spf1 a:b.c.", true},
+		{"v=spf1 a:b.-c", false},
+		{"v=spf1 ip4:1.2.3.4", true},
+		{"v=spf1 ip4:1.2.3", false},
+		{"v=spf1 ip4:1.2.3.4/33", false},
+		{"v=spf1 ip4:1.2.3.4//32", false},
+		{"v=spf1 ip6:::1/128", true},
+		{"v=spf1 ip6::1/", false},
+		{"v=spf1 ip4 a", false},
+		{"v=spf1 include", false},
+		{"v=spf1 all:b.c", false},
+		{"v=spf1 all.", false},
+		{"v=spf1 exists:%{i}.b.c", true},
+		{"v=spf1 exists:%{d}", true},
+		{"v=spf1 exists:%{c}.b.c", false},
+		{"v=spf1 exists:%{d0}.b.c", false},
+		{"v=spf1 exists:%{dq}.b.c", false},
+		{"v=spf1 exists:%d.b.c", false},
+		{"v=spf1 exists:%", false},
+		{"v=spf1 exists:%{d", false},
+		{"v=spf1 exists:%%", true},
+		{"v=spf1 redirect=b.c redirect=b.c", false},
+		{"v=spf1 exp=b.c exp=b.c", false},
+		{"v=spf1 redirect=", false},
+		{"v=spf1 x=", true},
+		{"v=spf1 x=%{q}", false},
+		{"v=spf1 1=x", false},
+		{"v=spf1 -x=y", false},
+		{"v=spf1 =y", false},
+		{"v=spf1 moo", false},
+		{"v=spf1 a\t-all", false},
+		{"v=spf1 a:b\xc3\xa4.c", false},
+		{"v=spf1 --all", false},
 	};
 	ARENA_SCOPED a = arena_new();
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct spf_record record;
 		struct err err;
-		assert_case(cases[i].in, spf_record_parse(a, str_of(cases[i].in), &record, &err) == cases[i].valid);
+		assert_case(cases[i].in,
+			    spf_record_parse(a, str_of(cases[i].in), &record, &err) == cases[i].valid);
 	}
 	BUF_SCOPED many = {0};
 	struct spf_record record;
@@ -155,8 +205,10 @@ static const char limits_zone[] =
 	"{\"loop.example\": [[\"TXT\", \"v=spf1 include:loop.example -all\"]],"
 	"\"turn.example\": [[\"TXT\", \"v=spf1 redirect=turn.example\"]],"
 	"\"two.example\": [[\"TXT\", \"v=spf1 a:v1.example a:v2.example ip4:192.0.2.1 -all\"]],"
-	"\"three.example\": [[\"TXT\", \"v=spf1 a:v1.example a:v2.example a:v3.example ip4:192.0.2.1 -all\"]],"
-	"\"slow.example\": [[\"TIMEOUT\"]], \"usesslow.example\": [[\"TXT\", \"v=spf1 a:slow.example -all\"]],"
+	"\"three.example\": [[\"TXT\", \"v=spf1 a:v1.example a:v2.example a:v3.example ip4:192.0.2.1 "
+	"-all\"]],"
+	"\"slow.example\": [[\"TIMEOUT\"]], \"usesslow.example\": [[\"TXT\", \"v=spf1 a:slow.example "
+	"-all\"]],"
 	"\"bogus.example\": [[\"BOGUS\"]],"
 	"\"exp.example\": [[\"TXT\", \"v=spf1 exp=why.example -all\"]],"
 	"\"why.example\": [[\"TXT\", \"%{i} may not\"]],"
@@ -170,18 +222,25 @@ static void limits_test(void **state)
 	static const struct {
 		const char *mail_from, *helo, *ip, *result, *explanation;
 	} cases[] = {
-		{"a@loop.example", "", "192.0.2.1", "permerror", ""}, {"a@turn.example", "", "192.0.2.1", "permerror", ""},
-		{"a@two.example", "", "192.0.2.1", "pass", ""}, {"a@two.example", "", "::ffff:192.0.2.1", "pass", ""},
+		{"a@loop.example", "", "192.0.2.1", "permerror", ""},
+		{"a@turn.example", "", "192.0.2.1", "permerror", ""},
+		{"a@two.example", "", "192.0.2.1", "pass", ""},
+		{"a@two.example", "", "::ffff:192.0.2.1", "pass", ""},
 		{"a@three.example", "", "192.0.2.1", "permerror", ""},
 		{"a@usesslow.example", "", "192.0.2.1", "temperror", ""},
 		{"a@bogus.example", "", "192.0.2.1", "temperror", ""},
 		{"a@exp.example", "", "192.0.2.1", "fail", "192.0.2.1 may not"},
-		{"a@b\xc3\xbc" "cher.example", "", "192.0.2.1", "pass", ""},
+		{"a@b\xc3\xbc"
+		 "cher.example",
+		 "", "192.0.2.1", "pass", ""},
 		{"\xea\xb0\x80@local.example", "", "192.0.2.1", "neutral", ""},
-		{"", "two.example", "192.0.2.1", "pass", ""}, {"two.example", "", "192.0.2.1", "pass", ""},
-		{"@two.example", "", "192.0.2.1", "pass", ""}, {"a@", "x.example", "192.0.2.1", "none", ""},
+		{"", "two.example", "192.0.2.1", "pass", ""},
+		{"two.example", "", "192.0.2.1", "pass", ""},
+		{"@two.example", "", "192.0.2.1", "pass", ""},
+		{"a@", "x.example", "192.0.2.1", "none", ""},
 		{"a@none.example", "", "192.0.2.1", "none", ""},
-		{"a@testtest.com", "", "1.2.3.4", "pass", ""}, {"a@testtest.com", "", "23.21.22.1", "pass", ""},
+		{"a@testtest.com", "", "1.2.3.4", "pass", ""},
+		{"a@testtest.com", "", "23.21.22.1", "pass", ""},
 		{"a@testtest.com", "", "23.21.22.2", "softfail", ""},
 	};
 	JSON_DOC_SCOPED doc = NULL;
