@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
-/* pabal dkim generate, txt, check: key files and their DNS records. */
+/* pabal dkim generate, txt, list, check: key files and their DNS records. */
 #include "base/file.h"
 #include "base/secret.h"
 #include "cli/ask.h"
 #include "cli/cli_int.h"
+#include "cli/table.h"
 #include "crypto/key.h"
 #include "dns/resolver.h"
 #include "json/json.h"
@@ -15,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BITS_DEFAULT = 2048 };
+enum { BITS_DEFAULT = 2048, KEY_FILE_MAX = 65536 };
 
 static struct str record_name(struct cli *cli, struct str domain, struct str selector)
 {
@@ -168,6 +169,66 @@ int cmd_dkim_txt(struct cli *cli)
 	}
 	key_free(key);
 	return code;
+}
+
+/* What one file is; without its passphrase little can be told. */
+struct listed {
+	struct str file, type, state;
+	unsigned bits;
+};
+
+static int look_at(struct cli *cli, struct str file, struct listed *out)
+{
+	BUF_SCOPED pem = {0};
+	struct key *key = NULL;
+	struct err err = {0};
+	*out = (struct listed){.file = file, .type = STR("-")};
+	int code = cli_read(cli, file, KEY_FILE_MAX, &pem);
+	if (code)
+		return code;
+	if (dkim_key_is_encrypted(buf_str(&pem)))
+		out->state = str_of(cli_text(cli, "passphrase", "암호 있음"));
+	else if (!dkim_key_load(buf_str(&pem), STR(""), &key, &err))
+		out->state = arena_str(cli->arena, str_of(err.text));
+	if (key) {
+		out->type = key_type(key) == KEY_RSA ? STR("rsa") : STR("ed25519");
+		out->bits = key_bits(key);
+		bool weak = key_type(key) == KEY_RSA && out->bits < DKIM_RSA_BITS_GOOD;
+		out->state = str_of(weak ? cli_text(cli, "weak", "약함") : "-");
+	}
+	if (pem.p)
+		secret_wipe(pem.p, pem.n);
+	key_free(key);
+	return 0;
+}
+
+int cmd_dkim_list(struct cli *cli)
+{
+	BUF_SCOPED json = {0};
+	struct json_writer w;
+	struct table *t = table_new(cli->arena, cli_text(cli, "FILE|TYPE|>BITS|STATE", "파일|종류|>비트|상태"));
+	json_write_init(&w, &json);
+	json_write_array_begin(&w);
+	for (size_t i = 0; i < cli->nargs; i++) {
+		struct listed l;
+		int code = look_at(cli, cli->args[i], &l);
+		if (code)
+			return code;
+		table_cell(t, l.file);
+		table_cell(t, l.type);
+		table_cell_fmt(t, "%u", l.bits);
+		table_cell(t, l.state);
+		json_write_object_begin(&w);
+		json_write_member_str(&w, "file", l.file);
+		json_write_member_str(&w, "key_type", l.type);
+		json_write_member_int(&w, "bits", l.bits);
+		json_write_member_str(&w, "state", l.state);
+		json_write_object_end(&w);
+	}
+	json_write_array_end(&w);
+	if (!cli_print_json(cli, buf_str(&json)))
+		table_print(t, &cli->out);
+	return CLI_OK;
 }
 
 static const struct {

@@ -69,15 +69,16 @@ static bool understood(struct question *q, struct str packet)
 
 static bool ask_udp(struct question *q, struct str query)
 {
-	char packet[4096];
+	BUF_SCOPED packet = {0};
+	char *room = buf_room(&packet, MESSAGE_MAX); /* some servers know no limit */
 	FD_SCOPED fd = open_socket(q, SOCK_DGRAM);
 	if (fd < 0 || send(fd, query.p, query.n, 0) != (ssize_t)query.n)
 		return false;
 	while (wait_for(fd, POLLIN, q->until_ms)) {
-		ssize_t n = recv(fd, packet, sizeof packet, 0);
+		ssize_t n = recv(fd, room, MESSAGE_MAX, 0);
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return false; /* nobody listens there */
-		if (n > 0 && understood(q, (struct str){packet, (size_t)n}))
+		if (n > 0 && understood(q, (struct str){room, (size_t)n}))
 			return true;
 	}
 	return false;
@@ -123,15 +124,22 @@ static bool ask_tcp(struct question *q, struct str query)
 	return read_all(fd, room, n, q->until_ms) && understood(q, (struct str){room, n});
 }
 
-/* One try at one server. */
-static bool ask(struct question *q)
+static bool ask_once(struct question *q, bool edns)
 {
 	BUF_SCOPED query = {0};
 	q->id = (uint16_t)random_u64();
-	dns_wire_query(&query, q->id, q->name, q->type);
+	dns_wire_query(&query, q->id, q->name, q->type, edns);
 	if (!ask_udp(q, buf_str(&query)))
 		return false;
 	return !(q->info.flags & DNS_WIRE_TRUNCATED) || ask_tcp(q, buf_str(&query));
+}
+
+/* One try at one server. */
+static bool ask(struct question *q)
+{
+	if (!ask_once(q, true))
+		return false;
+	return !(q->info.flags & DNS_WIRE_NO_EDNS) || ask_once(q, false);
 }
 
 static bool ask_until(struct client *c, struct question *q, int64_t deadline_ms)

@@ -6,7 +6,7 @@
 
 enum {
 	HEADER_SIZE = 12, FLAG_QR = 0x8000, FLAG_TC = 0x0200, FLAG_AD = 0x0020,
-	RCODE_MASK = 15, RCODE_NXDOMAIN = 3, CLASS_IN = 1, TYPE_OPT = 41,
+	RCODE_MASK = 15, RCODE_FORMERR = 1, RCODE_NXDOMAIN = 3, RCODE_NOTIMP = 4, CLASS_IN = 1, TYPE_OPT = 41,
 	NEGATIVE_TTL = 60, /* where a server sends no SOA */
 };
 
@@ -16,14 +16,14 @@ static void be16(struct buf *b, unsigned v)
 	buf_byte(b, (char)v);
 }
 
-void dns_wire_query(struct buf *out, uint16_t id, struct str name, enum dns_type type)
+void dns_wire_query(struct buf *out, uint16_t id, struct str name, enum dns_type type, bool edns)
 {
 	be16(out, id);
 	be16(out, 0x0120); /* RD, AD: RFC 6840 5.7 */
 	be16(out, 1);
 	be16(out, 0);
 	be16(out, 0);
-	be16(out, 1);
+	be16(out, edns);
 	for (struct str rest = name; rest.p;) {
 		struct str label = str_cut(&rest, '.');
 		buf_byte(out, (char)label.n);
@@ -32,6 +32,8 @@ void dns_wire_query(struct buf *out, uint16_t id, struct str name, enum dns_type
 	buf_byte(out, 0);
 	be16(out, type);
 	be16(out, CLASS_IN);
+	if (!edns)
+		return;
 	buf_byte(out, 0); /* OPT: the root's name */
 	be16(out, TYPE_OPT);
 	be16(out, DNS_UDP_SIZE);
@@ -266,6 +268,8 @@ static bool read_question(struct arena *a, struct cursor *c, struct str name, en
 	}
 	*out_rcode = flags & RCODE_MASK;
 	info->flags = (flags & FLAG_TC ? DNS_WIRE_TRUNCATED : 0) | (flags & FLAG_AD ? DNS_WIRE_AD : 0);
+	if (*out_rcode == RCODE_FORMERR || *out_rcode == RCODE_NOTIMP)
+		info->flags |= DNS_WIRE_NO_EDNS;
 	return asked == type && class == CLASS_IN && str_eq(*out_name, buf_str(&wanted));
 }
 

@@ -12,13 +12,14 @@
 /* What a UDP answer may have without being cut into IP fragments. */
 enum { DNS_UDP_SIZE = 1232 };
 
-/* A query with RD, AD and EDNS0. The name is valid. */
-void dns_wire_query(struct buf *out, uint16_t id, struct str name, enum dns_type type);
+/* A query with RD and AD, and with EDNS0 if wanted. The name is valid. */
+void dns_wire_query(struct buf *out, uint16_t id, struct str name, enum dns_type type, bool edns);
 
 enum dns_wire_flags {
 	DNS_WIRE_TRUNCATED = 1, /* TC: ask again by TCP */
 	DNS_WIRE_AD = 2,        /* the server says it validated the answer */
 	DNS_WIRE_ALIAS = 4,     /* only CNAMEs: out->canonical is to be asked for next */
+	DNS_WIRE_NO_EDNS = 8,   /* FORMERR or NOTIMP: an old server, ask again without (RFC 6891 6.2.2) */
 };
 struct dns_wire_info {
 	uint16_t id;

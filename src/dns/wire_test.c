@@ -8,10 +8,15 @@
 static void query_test(void **state)
 {
 	BUF_SCOPED b = {0}, hex = {0};
-	dns_wire_query(&b, 0x1234, STR("a.bc"), DNS_MX);
+	dns_wire_query(&b, 0x1234, STR("a.bc"), DNS_MX, true);
 	hex_encode(&hex, buf_str(&b));
 	assert_str("query", buf_str(&hex), STR("123401200001000000000001" "0161026263" "00" "000f0001"
 					       "00" "0029" "04d0" "00000000" "0000"));
+	buf_clear(&b);
+	buf_clear(&hex);
+	dns_wire_query(&b, 0x1234, STR("a.bc"), DNS_MX, false);
+	hex_encode(&hex, buf_str(&b));
+	assert_str("without EDNS", buf_str(&hex), STR("123401200001000000000000" "0161026263" "00" "000f0001"));
 }
 
 /* Q: the question "a.bc" MX is at octet 12; answers follow at 22. */
@@ -37,6 +42,7 @@ static void answer_test(void **state)
 		{"truncated", HEAD("8380", "0000", "0000"), true, DNS_SERVFAIL, 0, DNS_WIRE_TRUNCATED, 0,
 		 NULL},
 		{"nxdomain", HEAD("8183", "0000", "0000"), true, DNS_NXDOMAIN, 0, 0, 60, NULL},
+		{"formerr", HEAD("8181", "0000", "0000"), true, DNS_SERVFAIL, 0, DNS_WIRE_NO_EDNS, 0, NULL},
 		{"servfail", HEAD("8182", "0000", "0000"), true, DNS_SERVFAIL, 0, 0, 0, NULL},
 		{"alias",
 		 HEAD("8180", "0001", "0000") "c00c00050001000000050004"

@@ -7,7 +7,7 @@
 
 Values as in the zones of the published suites: a TXT may be a list of strings; ["TIMEOUT"] is no
 answer, ["SERVFAIL"] and ["NXDOMAIN"] are answers. A name above one that exists exists. Answers that
-do not fit are truncated over UDP.
+do not fit are truncated over UDP. With edns=False it is a server that does not know EDNS.
 """
 import ipaddress
 import socket
@@ -51,10 +51,11 @@ def encode_data(kind, value):
 
 
 class DnsServer:
-    def __init__(self, zone, ad=False, recursive=True, bind=('127.0.0.1', 0)):
+    def __init__(self, zone, ad=False, recursive=True, edns=True, bind=('127.0.0.1', 0)):
         self.zone = {name.rstrip('.').lower(): records for name, records in zone.items()}
         self.ad = ad
         self.recursive = recursive
+        self.edns = edns
         self.questions = []
         self.stopping = False
         self.bind = bind
@@ -118,6 +119,8 @@ class DnsServer:
         question = query[12:at + 5]
         kind = struct.unpack('!H', query[at + 1:at + 3])[0]
         name = '.'.join(labels)
+        if not self.edns and query[10:12] != b'\0\0':  # a server older than RFC 2671
+            return query[:2] + struct.pack('!HHHHH', 0x8101, 1, 0, 0, 0) + question
         self.questions.append((name, kind))
         found = self.look_up(name, kind)
         if found is None:

@@ -137,6 +137,14 @@ def test_forms_of_the_record(pabal, keys):
     assert 'rsa._domainkey.example.com' in fields and text in fields
 
 
+def test_list(pabal, keys, tmp_path):
+    junk = tmp_path / 'junk'
+    junk.write_text('no key')
+    got = pabal('dkim', 'list', keys['rsa'][0], keys['ed25519'][0], junk, '--json').json
+    assert [(k['key_type'], k['bits']) for k in got] == [('rsa', 2048), ('ed25519', 256), ('-', 0)]
+    assert got[2]['state']
+
+
 def test_generate(pabal, tmp_path):
     words = ['dkim', 'generate', '--domain', 'example.com', '--selector', 's', '--out', tmp_path / 'k']
     assert pabal(*words).code == 0

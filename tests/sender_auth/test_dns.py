@@ -49,6 +49,13 @@ def test_answers(pabal, dns, anchor, library, name, kind, status, records):
     assert (got['status'], got['records'], got['secure']) == (status, records, False)
 
 
+@pytest.mark.parametrize('name, kind, records', [('example.com', 'A', ['192.0.2.1']),
+                                                 ('long.example.com', 'TXT', ['x' * 3000])])
+def test_server_without_edns(pabal, name, kind, records):
+    with DnsServer(ZONE, edns=False, recursive=False) as server:
+        assert pabal('dns', 'query', name, kind, '--dns', server.address, '--json').json['records'] == records
+
+
 def test_silence_is_a_timeout(pabal, dns):
     start = time.monotonic()
     got = pabal('dns', 'query', 'slow.example.com', '--dns', dns.address, '--json')
