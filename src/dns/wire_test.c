@@ -16,7 +16,11 @@ static void query_test(void **state)
 	buf_clear(&hex);
 	dns_wire_query(&b, 0x1234, STR("a.bc"), DNS_MX, false);
 	hex_encode(&hex, buf_str(&b));
-	assert_str("without EDNS", buf_str(&hex), STR("123401200001000000000000" "0161026263" "00" "000f0001"));
+	assert_str("without EDNS", buf_str(&hex),
+		   STR("123401200001000000000000"
+		       "0161026263"
+		       "00"
+		       "000f0001"));
 }
 
 /* Q: the question "a.bc" MX is at octet 12; answers follow at 22. */
