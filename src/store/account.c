@@ -55,6 +55,8 @@ void account_flush_summaries(struct account *a)
 static void close_index(struct hot_account *h)
 {
 	flush_held(h);
+	index_reader_end(&h->reader);
+	h->reader = (struct index_reader){0};
 	index_close(h->index);
 	h->index = NULL;
 }

@@ -28,6 +28,18 @@ static bool gone(struct err *err)
 	return err_set(err, ERR_GONE, "the message was expunged");
 }
 
+/* Messages are asked for one after the other: the block stays taken apart until something changes. */
+static struct index_reader *kept_reader(struct hot_account *h, const struct dir *d, int64_t row)
+{
+	if (h->reader.row != row || h->reader_slot != d->state.slot || d->state.marked) {
+		index_reader_end(&h->reader);
+		h->reader.row = row;
+		h->reader_slot = d->state.slot;
+	}
+	h->reader.ix = h->index;
+	return &h->reader;
+}
+
 static bool find_row(struct view *v, struct dir *d, uint32_t uid, struct arena *ar, struct opened *out,
 		     bool *out_found, struct err *err)
 {
@@ -36,11 +48,10 @@ static bool find_row(struct view *v, struct dir *d, uint32_t uid, struct arena *
 
 	if (!account_index(a, err) || !dir_sync(a, d, SYNC_IF_BROKEN, &m, err))
 		return false;
-	struct index_reader r = {.ix = a->hot->index, .row = m.row};
-	bool ok = index_find(&r, uid, &out->hot, &out->cold, out_found, err);
+	struct index_reader *r = kept_reader(a->hot, d, m.row);
+	bool ok = index_find(r, uid, &out->hot, &out->cold, out_found, err);
 	if (ok && *out_found)
 		out->cold.base = arena_str(ar, out->cold.base);
-	index_reader_end(&r);
 	out->row = m.row;
 	if (!ok)
 		account_index_failed(a, err);

@@ -75,6 +75,8 @@ struct target_list {
 static bool collect(struct account *a, struct part *p, struct uid_set uids, unsigned flags,
 		    struct target_list *l, struct err *err)
 {
+	if (flags & FLAG_DELETED && !p->m.deleted)
+		return true;
 	struct index_reader r = {.ix = a->hot->index, .row = p->m.row};
 	struct target t;
 	bool ok = true, found;
@@ -183,7 +185,7 @@ bool view_expunge(struct view *v, struct uid_set uids, bool deleted_only, uint64
 		return err_set(err, ERR_DENIED, "the mailbox is open read-only");
 	do {
 		x.young = x.moved = false;
-		if (!view_settle(v, x.uids, err))
+		if (!view_settle(v, x.uids, x.flags, err))
 			return false;
 		if (!account_lock(a, USE_CHANGE, err))
 			return false;
@@ -499,7 +501,7 @@ static bool transfer_round(struct transfer *x, struct err *err)
 
 	x->young = x->moved = false;
 	x->from = x->into = (struct part){.cur_fd = -1};
-	if (!view_settle(x->v, x->uids, err) || !account_lock(a, USE_CHANGE, err))
+	if (!view_settle(x->v, x->uids, 0, err) || !account_lock(a, USE_CHANGE, err))
 		return false;
 	bool ok = transfer_locked(x, err);
 	account_unlock(a);

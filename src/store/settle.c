@@ -72,8 +72,8 @@ static bool settle_one(struct store *s, const struct wanted *w, struct err *err)
 	return true;
 }
 
-static bool collect(struct view *v, struct dir *d, struct uid_set uids, struct wanted_list *l,
-		    struct err *err)
+static bool collect(struct view *v, struct dir *d, struct uid_set uids, unsigned flags,
+		    struct wanted_list *l, struct err *err)
 {
 	struct account *a = v->account;
 	struct index_mailbox m;
@@ -81,6 +81,8 @@ static bool collect(struct view *v, struct dir *d, struct uid_set uids, struct w
 	if (!account_index(a, err) || !dir_sync(a, d, SYNC_IF_BROKEN, &m, err))
 		return false;
 
+	if (flags & FLAG_DELETED && !m.deleted)
+		return true;
 	struct index_reader r = {.ix = a->hot->index, .row = m.row};
 	struct hot h;
 	struct cold c;
@@ -90,7 +92,7 @@ static bool collect(struct view *v, struct dir *d, struct uid_set uids, struct w
 			ok = index_find_next(&r, uid, &h, &c, &found, err);
 			if (!ok || !found || h.uid > uids.r[i].last)
 				break;
-			if (!is_settled(a->store, r.ix, &c))
+			if ((h.marks & flags) == flags && !is_settled(a->store, r.ix, &c))
 				want(l, index_journal_name(r.ix, c.journal), c.seq);
 		}
 	index_reader_end(&r);
@@ -107,7 +109,7 @@ static bool settle_list(struct store *s, const struct wanted_list *l, struct err
 	return true;
 }
 
-bool view_settle(struct view *v, struct uid_set uids, struct err *err)
+bool view_settle(struct view *v, struct uid_set uids, unsigned flags, struct err *err)
 {
 	ARENA_SCOPED ar = arena_new();
 	struct wanted_list l = {.ar = ar};
@@ -115,7 +117,7 @@ bool view_settle(struct view *v, struct uid_set uids, struct err *err)
 
 	if (!account_lock(v->account, USE_READ, err))
 		return false;
-	bool ok = view_dir(v, &d, err) && collect(v, d, uids, &l, err);
+	bool ok = view_dir(v, &d, err) && collect(v, d, uids, flags, &l, err);
 	account_unlock(v->account);
 	return ok && settle_list(v->account->store, &l, err);
 }
@@ -127,7 +129,7 @@ bool mailbox_settle(struct account *a, struct str name, struct err *err)
 
 	if (!view_open(a, name, true, &v, err))
 		return false;
-	bool ok = view_settle(v, (struct uid_set){&all, 1}, err);
+	bool ok = view_settle(v, (struct uid_set){&all, 1}, 0, err);
 	view_close(v);
 	return ok;
 }

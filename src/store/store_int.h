@@ -67,7 +67,10 @@ struct hot_account {
 	int fd;                          /* the Maildir directory: flock */
 	struct index *index;             /* NULL: not opened yet, or unusable */
 	struct dir *dirs;                /* most recently used first */
-	struct arena *held_arena;        /* summaries to be stored with the next occasion */
+	struct index_reader
+		reader; /* for messages asked for one by one, while the state's slot is this */
+	uint64_t reader_slot;
+	struct arena *held_arena; /* summaries to be stored with the next occasion */
 	struct summary_held held[SUMMARIES_HELD];
 	unsigned held_n;
 };
@@ -281,8 +284,9 @@ bool keyword_bit(struct account *a, struct dir *d, struct str name, bool add, un
 
 /* ---- settle.c ------------------------------------------------------------------------------ */
 bool is_settled(struct store *s, struct index *ix, const struct cold *c);
-/* Everything of uids that is not settled yet is settled (invariant 2). Without locks. */
-bool view_settle(struct view *v, struct uid_set uids, struct err *err) MUST_CHECK;
+/* Everything of uids (with all of flags) that is not settled yet is settled (invariant 2). Without
+ * locks. */
+bool view_settle(struct view *v, struct uid_set uids, unsigned flags, struct err *err) MUST_CHECK;
 bool mailbox_settle(struct account *a, struct str name, struct err *err) MUST_CHECK;
 /* Something was too young still: a plan before it is being carried out. Waits a little longer each
  * time; false: for ten seconds in all. Without locks. */
