@@ -81,8 +81,7 @@ static bool read_files(struct check *c, struct err *err)
 		c->files[c->files_n++] = n;
 	}
 	if (c->files_n)
-		if (c->files_n)
-			qsort(c->files, c->files_n, sizeof(*c->files), by_uid);
+		qsort(c->files, c->files_n, sizeof(*c->files), by_uid);
 	for (size_t i = 1; i < c->files_n; i++)
 		if (c->files[i].uid == c->files[i - 1].uid)
 			differ(c, c->files[i].uid, "two files");

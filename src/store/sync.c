@@ -534,8 +534,7 @@ static bool adopt(struct sync *s, struct err *err)
 	}
 	if (!n)
 		return true;
-	if (n)
-		qsort(s->other, n, sizeof(*s->other), by_arrival);
+	qsort(s->other, n, sizeof(*s->other), by_arrival);
 
 	uint32_t uid;
 	if (!begin(s, (uint32_t)n, &uid, err))
