@@ -270,10 +270,14 @@ static bool open_account(struct handover *h, const struct ticket_facts *t, struc
 	struct account_facts f = {t->account_id, t->account, t->language, t->quota_bytes, t->quota_messages};
 	struct err err = {0};
 
-	if (account_open(h->mailbox->store, &f, out, &err))
-		return true;
-	log_err(LOG_ERROR, "mailbox.account.failed", &err);
-	return false;
+	if (!account_open(h->mailbox->store, &f, out, &err)) {
+		log_err(LOG_ERROR, "mailbox.account.failed", &err);
+		return false;
+	}
+	/* Without them mail programs make their own, each under another name. */
+	if (str_starts(h->m.service, STR("imap")) && !mailbox_special_all(*out, &err))
+		log_err(LOG_WARN, "mailbox.special.failed", &err);
+	return true;
 }
 
 /* Takes the account, whatever comes of it; the code for the door. On TAKEN the session has the

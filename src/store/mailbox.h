@@ -113,6 +113,9 @@ bool mailbox_rename(struct account *a, struct str from, struct str to, struct er
 bool mailbox_subscribe(struct account *a, struct str name, bool on, struct err *err) MUST_CHECK;
 /* The mailbox of that use, created in the account's language when there is none. */
 bool mailbox_special(struct account *a, enum special_use use, struct arena *ar, struct str *out_name, struct err *err) MUST_CHECK;
+/* Drafts, Sent, Junk, Trash and Archive, once in the life of an account: what its user removes later stays
+ * removed. A mailbox that has the use, or a name known for it, is taken as it is. */
+bool mailbox_special_all(struct account *a, struct err *err) MUST_CHECK;
 
 struct mailbox_status {
 	uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define TRASH_PREFIX "pabal-trash-"
+#define SPECIAL_MARK "pabal-special" /* the special-use mailboxes were made once */
 
 /* ---- LIST ------------------------------------------------------------------------------- */
 static struct mailbox_entry *add_entry(struct arena *ar, struct mailbox_entry **list, size_t *n,
@@ -490,6 +491,38 @@ bool mailbox_special(struct account *a, enum special_use use, struct arena *ar, 
 		return false;
 	*out_name = arena_str(ar, name);
 	return mailbox_subscribe(a, name, true, err);
+}
+
+/* The mark comes last: what a crash leaves half done is gone on with. */
+static bool special_mark(struct account *a, struct err *err)
+{
+	if (!account_lock(a, USE_CHANGE, err))
+		return false;
+	FD_SCOPED mark = file_openat(a->hot->fd, SPECIAL_MARK, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
+	bool ok = mark >= 0 || err_sys(err, "create " SPECIAL_MARK);
+	account_unlock(a);
+	return ok;
+}
+
+bool mailbox_special_all(struct account *a, struct err *err)
+{
+	static const enum special_use uses[] = {USE_DRAFTS, USE_SENT, USE_JUNK, USE_TRASH, USE_ARCHIVE};
+	ARENA_SCOPED ar = arena_new();
+	struct str name;
+
+	if (__atomic_load_n(&a->specials, __ATOMIC_ACQUIRE))
+		return true;
+	if (!account_lock(a, USE_READ, err))
+		return false;
+	bool marked = faccessat(a->hot->fd, SPECIAL_MARK, F_OK, 0) == 0;
+	account_unlock(a);
+	for (size_t i = 0; !marked && i < sizeof(uses) / sizeof(uses[0]); i++)
+		if (!mailbox_special(a, uses[i], ar, &name, err))
+			return false;
+	if (!marked && !special_mark(a, err))
+		return false;
+	__atomic_store_n(&a->specials, true, __ATOMIC_RELEASE);
+	return true;
 }
 
 /* ---- STATUS ----------------------------------------------------------------------------- */

@@ -104,6 +104,24 @@ static void test_special(void **state)
 	assert_str("list", listed(b), STR("INBOX S0|Deleted Items 0|정크 메일 5|휴지통 S7|"));
 }
 
+static void test_special_all(void **state)
+{
+	struct bed *b = *state;
+	struct err err;
+
+	create(b, "정크 메일", USE_NONE);
+	assert_done(mailbox_special_all(b->account, &err), err);
+	assert_str("made", listed(b),
+		   STR("INBOX S0|보관함 S2|보낸편지함 S6|임시보관함 S3|정크 메일 5|휴지통 S7|"));
+	/* Once only, also in another process. */
+	assert_done(mailbox_delete(b->account, STR("휴지통"), &err), err);
+	assert_done(mailbox_special_all(b->account, &err), err);
+	bed_close(b);
+	bed_open(b);
+	assert_done(mailbox_special_all(b->account, &err), err);
+	assert_str("kept", listed(b), STR("INBOX S0|보관함 S2|보낸편지함 S6|임시보관함 S3|정크 메일 5|휴지통 SX0|"));
+}
+
 static void test_delete(void **state)
 {
 	struct bed *b = *state;
@@ -191,7 +209,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_list), T(test_create_refused), T(test_special), T(test_delete), T(test_rename),
+		T(test_list), T(test_create_refused), T(test_special), T(test_special_all), T(test_delete), T(test_rename),
 	};
 	return RUN_TESTS(tests);
 }

@@ -107,6 +107,7 @@ struct account {
 	bool flocked;            /* guarded by lock */
 	bool maildrop;           /* atomic: a POP3 session has it */
 	bool made;               /* atomic: the directories were seen */
+	bool specials;           /* atomic: the special-use mailboxes were made, now or long ago */
 	struct lock shelf;
 	struct shared *shared; /* guarded by shelf */
 };

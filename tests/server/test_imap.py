@@ -108,6 +108,13 @@ def test_append_fetch_search(pabal):
         assert ok(m.select()) == [b"0"]
 
 
+def test_special_use_from_the_first_login(pabal):
+    with pabal.imap("test2") as m:
+        _, listed = m.list('""', '"*"')
+        for use in (rb"\Drafts", rb"\Sent", rb"\Junk", rb"\Trash", rb"\Archive"):
+            assert sum(use in line for line in listed) == 1, listed
+
+
 def test_korean_mailboxes(pabal):
     with pabal.imap("test1") as m:
         ok(m.create("&vPSwuA- &07jJwA-".replace("&vPSwuA-", '"&vPSwuA-') + '"'))
