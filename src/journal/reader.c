@@ -79,6 +79,13 @@ static int by_generation(const void *a, const void *b)
 	return x->h.generation < y->h.generation ? -1 : x->h.generation > y->h.generation;
 }
 
+/* Ours, and over some day: a segment passed over for it would be mail passed over. What the owner may have
+ * done to its files (links, modes, sizes) is no reason to stand still. */
+static bool is_passing(int e)
+{
+	return e == EMFILE || e == ENFILE || e == ENOMEM || e == EIO;
+}
+
 /* Reads the headers of all segments: cheap, one small read each. */
 static bool look(struct journal_reader *r, struct err *err)
 {
@@ -89,18 +96,27 @@ static bool look(struct journal_reader *r, struct err *err)
 		fd_close(&fd);
 		return err_sys(err, "cannot read journal %s", r->name);
 	}
+	bool ok = true;
 	for (struct dirent *d; (d = readdir(dir)) && r->n < READER_SEGMENTS_MAX;) {
 		struct known k = {.fd = -1};
 		if (!segment_name_parse(d->d_name, &k.number))
 			continue;
 		k.fd = file_openat(r->dirfd, d->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+		if (k.fd < 0 && is_passing(errno)) {
+			ok = err_sys(err, "cannot open a segment of journal %s", r->name);
+			break;
+		}
 		struct stat st;
 		struct segment_walk w;
 		struct err bad = {0};
 		if (k.fd < 0 || fstat(k.fd, &st) != 0 || !S_ISREG(st.st_mode) ||
 		    !segment_walk_begin(&w, k.fd, (uint64_t)st.st_size, &bad)) {
 			fd_close(&k.fd);
-			continue;
+			if (bad.kind == ERR_NONE || !is_passing(bad.sys))
+				continue;
+			*err = bad;
+			ok = false;
+			break;
 		}
 		k.h = w.h;
 		k.size = (uint64_t)st.st_size;
@@ -110,7 +126,7 @@ static bool look(struct journal_reader *r, struct err *err)
 	closedir(dir);
 	if (r->n)
 		qsort(r->known, r->n, sizeof *r->known, by_generation);
-	return true;
+	return ok;
 }
 
 /* VOID is the first record of the segment after the one it speaks of: learn it before that. */

@@ -211,6 +211,21 @@ static bool full(const struct queue *q)
 	return q->items_n >= ITEMS_MAX || q->items_bytes >= ITEM_BYTES_MAX;
 }
 
+/* Nothing was found up to what the owner told of. Its journal has the last word: a number beyond it, once
+ * believed, would hide all that the owner's successor accepts. */
+static bool nothing_there(struct source *s, uint64_t *to, struct err *err)
+{
+	uint64_t owner, last;
+	if (!journal_reader_bounds(s->reader, &owner, &last, err))
+		return false;
+	if (last < *to) {
+		log_event(LOG_ERROR, "queue.source.false_position", K_STR(journal, s->name),
+			  K_INT(seq, (int64_t)*to), K_INT(count, (int64_t)last));
+		*to = last;
+	}
+	return true;
+}
+
 static void read_batch(struct queue *q, struct source *s, uint64_t to)
 {
 	struct batch b = {.q = q, .source = s};
@@ -220,9 +235,16 @@ static void read_batch(struct queue *q, struct source *s, uint64_t to)
 		log_err(LOG_ERROR, "queue.source.unreadable", &err);
 	if (b.n)
 		batch_plan(q, b.items, b.n);
+	uint64_t told = to;
+	if (ok && !b.n && !nothing_there(s, &to, &err)) {
+		log_err(LOG_ERROR, "queue.source.unreadable", &err);
+		ok = false;
+	}
 	LOCK_SCOPED(&q->lock);
 	if (ok && !b.n && s->read < to)
 		s->read = to; /* voided numbers and damage: nothing there */
+	if (ok && to < told && s->accepted == told)
+		s->accepted = s->read > to ? s->read : to;
 	q->changes++;
 	if (!ok) /* wait for the next tick */
 		cond_wait_until(&q->work, &q->lock, clock_mono_us() + 1000000);

@@ -515,6 +515,48 @@ static void a_loop_is_caught(void **state)
 	stop(b);
 }
 
+static void a_letter(struct bed *b, const char *body)
+{
+	struct err err = {0};
+	struct letter l = {"a@x", "a@x", body, 0};
+	assert_done(submit(b, &l, &err), err);
+}
+
+/* A captured door tells of what is not there: what its successor accepts is delivered all the same. */
+static void false_positions_hide_nothing(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	a_letter(b, "one");
+	drain(b);
+	queue_accepted(b->queue, STR("smtp-0"), UINT64_MAX);
+	drain(b);
+	a_letter(b, "two");
+	drain(b);
+	assert_str("after a lie", subjects(b, "a@x"), STR("one,two"));
+	stop(b);
+}
+
+static void a_new_journal_is_read(void **state)
+{
+	struct bed *b = *state;
+	struct err err = {0};
+	char cmd[100];
+	start(b);
+	a_letter(b, "one");
+	a_letter(b, "two");
+	drain(b);
+	assert_done(queue_checkpoint(b->queue, &err), err);
+	stop(b);
+	snprintf(cmd, sizeof cmd, "rm -f %s/smtp/*", b->path);
+	assert_int_equal(system(cmd), 0);
+	start(b);
+	a_letter(b, "three");
+	drain(b);
+	assert_str("all", subjects(b, "a@x"), STR("one,two,three"));
+	stop(b);
+}
+
 #ifdef PABAL_FAULTS
 static const struct letter killed[] = {
 	{"b@x", "both@x", "k1"},
@@ -592,6 +634,8 @@ int main(void)
 		T(a_dead_destination_delays_nobody),
 		T(auth_away_loses_nothing),
 		T(a_loop_is_caught),
+		T(false_positions_hide_nothing),
+		T(a_new_journal_is_read),
 #ifdef PABAL_FAULTS
 		cmocka_unit_test(killed_at_each_step),
 #endif
