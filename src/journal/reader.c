@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 enum { READER_SEGMENTS_MAX = 1024 };
+/* More than any setting lets a message have; a hole of terabytes costs its owner nothing. */
+#define SIDE_MAX (UINT64_C(3) << 30)
 
 struct known {
 	int fd;
@@ -291,11 +293,12 @@ bool journal_reader_side(struct journal_reader *r, const char *name, int *out_fd
 	int fd = file_openat(r->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	struct stat st;
 	if (fd < 0)
-		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "a side file is missing")
-				       : err_sys(err, "cannot open side file %s", name);
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		return errno == ENOENT    ? err_set(err, ERR_NOT_FOUND, "a side file is missing")
+		       : is_passing(errno) ? err_sys(err, "cannot open side file %s", name)
+					   : err_set(err, ERR_CORRUPT, "a side file cannot be opened");
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > SIDE_MAX) {
 		fd_close(&fd);
-		return err_set(err, ERR_CORRUPT, "a side file is not a regular file");
+		return err_set(err, ERR_CORRUPT, "a side file is not a regular file, or far too large");
 	}
 	*out_fd = fd;
 	return true;

@@ -154,7 +154,9 @@ static bool accept_message(void *ctx, const struct envelope *e, struct str conte
 	message_record_head(&w->head, e);
 	struct iovec parts[] = {{w->head.p, w->head.n}, {(void *)(uintptr_t)content.p, content.n}};
 	if (w->side) {
-		good = journal_side_finish(s->journal, fd_take(&w->side->fd), err) &&
+		good = journal_side_finish(s->journal, w->side->fd, err);
+		fd_close(&w->side->fd); /* an open one would keep its blocks for ever */
+		good = good &&
 		       journal_append_side(s->journal, JOURNAL_MESSAGE, parts, 2, w->side->name,
 					   on_durable, w, &seq, err);
 		if (!good)

@@ -42,7 +42,6 @@ static bool read_record(void *ctx, const struct journal_record *r, struct err *e
 	struct queue *q = b->q;
 	struct item *i = item_new(q);
 	struct err bad = {0};
-	(void)err;
 	i->source = b->source;
 	i->source_seq = r->seq;
 	i->bytes = r->content.n + 1024;
@@ -52,6 +51,11 @@ static bool read_record(void *ctx, const struct journal_record *r, struct err *e
 	if (ok) {
 		i->id = i->envelope.id;
 		ok = !r->side || side_open(b, i, r->side, &bad);
+	}
+	if (!ok && bad.kind == ERR_IO) { /* want of descriptors, the disk: the record is read once more */
+		arena_free(i->arena);
+		*err = bad;
+		return false;
 	}
 	/* A damaged record is passed over: its journal keeps the segment aside (journal.damage). */
 	lock_take(&q->lock);
