@@ -685,7 +685,8 @@ bool journal_flush(struct journal *j, struct err *err)
 	unsigned failures = j->failures;
 	while (j->committed < wanted) {
 		if (j->failures != failures)
-			return err_set(err, ERR_IO, "temporary failure"), err_cause(err, "a batch of the journal failed");
+			return err_set(err, ERR_IO, "temporary failure"),
+			       err_cause(err, "a batch of the journal failed");
 		if (!j->started)
 			return err_set(err, ERR_TEMP, "the server is stopping");
 		if (j->lazy_due_us) {

@@ -56,7 +56,7 @@ struct segment_walk {
 	bool gap;          /* bad bytes passed since the last good record */
 	struct buf window; /* bytes of the file from window_at */
 	uint64_t window_at;
-	uint32_t window_want; /* bytes of the next read: few at first, as most walks go on for a few records */
+	uint32_t window_want; /* bytes of the next read: few at first, as most walks are short */
 	char side[JOURNAL_SIDE_NAME];
 };
 /* false: not a segment in use (zeros, torn header); err is set only for I/O errors. */

@@ -341,7 +341,7 @@ static void a_failed_operation_voids_its_batch(void **state)
 		struct journal_reader *r;
 		assert_true(put(j, "first", NULL, &err));
 		assert_true(journal_reader_open(f->dirfd, "test", &r, &err));
-		assert_true(journal_reader_each(r, 1, 1, note, f, &err)); /* its cursor stands before the batch */
+		assert_true(journal_reader_each(r, 1, 1, note, f, &err)); /* and stops there */
 		setenv("PABAL_FAULT", rule, 1);
 		file_faults_init("test");
 		for (int i = 0; i < 5; i++) {

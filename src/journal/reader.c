@@ -205,7 +205,7 @@ static enum walked walk_on(struct journal_reader *r, uint64_t from, uint64_t to,
 		}
 		if (void_ranges_have(&r->voids, rec.seq) || fn(ctx, &rec, err))
 			continue;
-		if (err->kind == ERR_NONE) /* enough for now: the cursor stays, or each call would begin anew */
+		if (err->kind == ERR_NONE) /* enough for now: the cursor stays */
 			return WALK_STOPPED;
 		stop_walking(r);
 		return WALK_FAILED;
