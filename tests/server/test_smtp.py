@@ -172,7 +172,7 @@ def test_large_message(pabal):
             assert s.sendmail(pabal.address("test1"), [pabal.address("test2")], message) == {}
     got = delivered(pabal, "test2", send).split(b"\r\n\r\n", 1)[1]
     assert hashlib.sha256(got).digest() == hashlib.sha256(text).digest()
-    fds = "/proc/%d/fd" % pabal.role("smtp-0")["pid"]
+    fds = "/proc/%d/fd" % pabal.role("smtp")["pid"]
     kept = [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
     assert not [name for name in kept if "/side-" in name]
 
