@@ -368,7 +368,8 @@ static bool placing_recovered(struct queue *q)
 		if (!i->recovered)
 			continue;
 		for (size_t k = 0; k < i->plan.n; k++) {
-			if (i->plan.actions[k].kind == ACTION_PLACE && (!i->states || i->states[k] == JOB_OPEN))
+			if (i->plan.actions[k].kind == ACTION_PLACE &&
+			    (!i->states || i->states[k] == JOB_OPEN))
 				return true;
 		}
 	}
@@ -388,7 +389,8 @@ static bool recovered_first(struct queue *q, struct err *err)
 	LOCK_SCOPED(&q->lock);
 	while (!q->recovery_over && placing_recovered(q)) {
 		if (clock_mono_us() > until || q->stopping)
-			return err_set(err, ERR_TEMP, "what was planned before the last start is not placed yet");
+			return err_set(err, ERR_TEMP,
+				       "what was planned before the last start is not placed yet");
 		cond_wait_until(&q->room, &q->lock, clock_mono_us() + LOOK_US);
 	}
 	q->recovery_over = true;
@@ -647,7 +649,8 @@ bool queue_recover(struct queue *q, struct err *err)
 	if (!spool_load(q, err))
 		return false;
 	for (struct deferred *d = q->deferred; d; d = d->next) {
-		if (d->loaded && !store_replay_planned(q->store, str_of(d->account), d->id, d->action, content_of, q, err))
+		if (d->loaded && !store_replay_planned(q->store, str_of(d->account), d->id, d->action,
+						       content_of, q, err))
 			return false;
 	}
 	return true;

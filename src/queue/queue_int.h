@@ -199,8 +199,8 @@ bool bounce_late(struct queue *q, struct item *i, const struct action *a, int ou
 bool success_late(struct queue *q, struct item *i, const struct action *a, int action, struct str mta,
 		  struct err *err);
 /* "Not delivered yet", where the sender did not decline it. */
-bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic, struct str mta,
-		struct err *err);
+bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic,
+		struct str mta, struct err *err);
 
 /* spool.c */
 bool spool_open(struct queue *q, struct err *err);

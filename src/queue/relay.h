@@ -29,12 +29,20 @@ struct route_answer {
 typedef void route_done(void *ctx, const struct route_answer *a);
 
 /* ---- one transaction with a remote server -------------------------------------------------- */
-enum relay_tls { RELAY_TLS_NONE, RELAY_TLS_MAY, RELAY_TLS_ENCRYPT, RELAY_TLS_VERIFY, RELAY_TLS_SECURE, RELAY_TLS_DANE };
+enum relay_tls {
+	RELAY_TLS_NONE,
+	RELAY_TLS_MAY,
+	RELAY_TLS_ENCRYPT,
+	RELAY_TLS_VERIFY,
+	RELAY_TLS_SECURE,
+	RELAY_TLS_DANE
+};
 struct relay_job {
 	struct id id;            /* message id, for the log of both sides */
 	struct str destination;  /* connections are reused per destination: group name, or domain */
 	struct str domain;       /* the recipients' domain, or the smarthost's setting */
-	struct str hosts;        /* candidates in order, by one space: "mx1.example.org mx2.example.org:2525 [192.0.2.1]:25" */
+	struct str
+		hosts; /* candidates in order, by one space: "mx1.example.org mx2.example.org:2525 [192.0.2.1]:25" */
 	uint16_t port;           /* of hosts without one */
 	bool lmtp;
 	enum relay_tls tls;
@@ -42,7 +50,9 @@ struct relay_job {
 	struct str auth_user, auth_password; /* smarthost login; empty: none */
 	struct str helo, source_address;     /* our name; address to bind, empty: any */
 	uint32_t messages_per_connection;    /* 0: no limit */
-	const struct envelope *envelope;     /* reverse-path, SMTPUTF8, BODY, RET, ENVID, REQUIRETLS; rcpt not used */
+	uint32_t rcpts_per_message;          /* more are sent in further transactions; 0: no limit */
+	const struct envelope
+		*envelope; /* reverse-path, SMTPUTF8, BODY, RET, ENVID, REQUIRETLS; rcpt not used */
 	const struct recipient *rcpt;        /* this transaction's recipients, with NOTIFY and ORCPT */
 	size_t rcpt_n;
 	struct str content;      /* whole message, or */

@@ -26,6 +26,7 @@ void relay_job_encode(struct buf *out, const struct relay_job *job)
 	buf_le32(out, job->lmtp ? JOB_LMTP : 0);
 	buf_le32(out, job->tls);
 	buf_le32(out, job->messages_per_connection);
+	buf_le32(out, job->rcpts_per_message);
 }
 
 bool relay_job_decode(struct str in, struct arena *a, struct relay_job *out, struct err *err)
@@ -44,7 +45,7 @@ bool relay_job_decode(struct str in, struct arena *a, struct relay_job *out, str
 	uint32_t port, flags, tls;
 	if (!ok || !scan_le32(&s, &port) || port > UINT16_MAX || !scan_le32(&s, &flags) ||
 	    !scan_le32(&s, &tls) || tls > RELAY_TLS_DANE || !scan_le32(&s, &j.messages_per_connection) ||
-	    !scan_end(&s))
+	    !scan_le32(&s, &j.rcpts_per_message) || !scan_end(&s))
 		return err_set(err, ERR_CORRUPT, "a relay job is damaged");
 	j.id = e->id;
 	j.port = (uint16_t)port;

@@ -10,4 +10,5 @@
 void relay_job_encode(struct buf *out, const struct relay_job *job);
 bool relay_job_decode(struct str in, struct arena *a, struct relay_job *out, struct err *err) MUST_CHECK;
 void relay_result_encode(struct buf *out, const struct relay_result *r);
-bool relay_result_decode(struct str in, struct arena *a, struct relay_result *out, struct err *err) MUST_CHECK;
+bool relay_result_decode(struct str in, struct arena *a, struct relay_result *out,
+			 struct err *err) MUST_CHECK;

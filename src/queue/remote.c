@@ -418,6 +418,7 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 			       : q->o.default_tls,
 		.helo = q->o.hostname,
 		.messages_per_connection = d->shape->limits.msgs_per_conn,
+		.rcpts_per_message = d->shape->limits.rcpts_per_msg,
 		.envelope = &i->envelope,
 		.rcpt = rcpt,
 		.rcpt_n = u->n,

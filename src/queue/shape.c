@@ -324,7 +324,8 @@ void shapes_restore(struct shapes *s, struct str saved)
 			if (str_eq(r->group, name))
 				row = r;
 		}
-		struct shape *v = shape_named(s, name, row);
+		struct shape *v = str_starts(name, STR("route:")) ? shape_of_route(s, str_from(name, 6))
+								  : shape_named(s, name, row);
 		v->paused_until_us = (int64_t)paused;
 		v->rate_factor = factor ? (double)factor / 1000 : 0.1;
 		v->hits = (uint32_t)hits;

@@ -204,7 +204,7 @@ enum {
 	BIG = 64,
 	LOGIN = 128,
 	TWICE = 256,
-	NAME = 512
+	NAME = 512, PAIRS = 1024
 };
 struct row {
 	const char *name;
@@ -341,6 +341,27 @@ static const struct row rows[] = {
 	       "go\nD\nS 250 ok\n",
 	 DSN, 0, "250M"},
 
+	/* more recipients than go at once */
+	{"two at once",
+	 PIPE "C MAIL\nC RCPT TO:<r1\nC RCPT TO:<r2\nC DATA\nS 250 ok\nS 250 ok\nS 250 ok\nS 354 "
+	      "go\nD\nS 250 ok\n"
+	      "C MAIL\nC RCPT TO:<r3\nC DATA\nS 250 ok\nS 250 ok\nS 354 go\nD\nS 550 5.7.1 no\n",
+	 THREE | PAIRS, 0, "250M 250M 550M"},
+	{"LIMITS",
+	 HELLO "S 250-mx\nS 250-LIMITS RCPTMAX=2 MAILMAX=9\nS 250 PIPELINING\nC MAIL\nC RCPT TO:<r1\nC "
+	       "RCPT TO:<r2\nC DATA\n"
+	       "S 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nD\nS 250 ok\nC MAIL\nC RCPT TO:<r3\nX",
+	 THREE, 0, "250M 250M 0S!"},
+	{"too many recipients",
+	 PIPE "C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\nS 452 4.5.3 too many\n"
+	      "S 452 4.5.3 too many\nS 354 go\nD\nS 250 ok\nC MAIL\nC RCPT TO:<r2\nC RCPT TO:<r3\nC "
+	      "DATA\nS 250 ok\n"
+	      "S 250 ok\nS 250 ok\nS 354 go\nD\nS 250 ok\n",
+	 THREE, 0, "250M 250M 250M"},
+	{"one is too many",
+	 PIPE MAIL "C DATA\nS 250 ok\nS 452 4.5.3 too many\nS 503 none\nC RSET\nS 250 ok\n", 0, 0,
+	 "452R"},
+
 	/* LMTP (RFC 2033) */
 	{"LMTP",
 	 "S 220 l\nC LHLO us.example\nS 250-l\nS 250 PIPELINING\nC MAIL\nC RCPT\nC RCPT\nC RCPT\nC "
@@ -435,6 +456,8 @@ static void send_row(const struct row *row, struct smtp_client *c, struct arena 
 		.content = STR("Subject: x\r\n\r\n.one\r\n..\r\nx.\r\n"),
 		.content_fd = -1,
 	};
+	if (row->flags & PAIRS)
+		job.rcpts_per_message = 2;
 	if (row->flags & UTF8)
 		rcpt[0].address.local = STR("\xea\xb0\x80");
 	e.requiretls = row->flags & REQUIRETLS;

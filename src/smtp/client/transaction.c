@@ -334,7 +334,7 @@ static bool final_replies(struct smtp_client *c, const struct relay_job *job, st
 	return ok;
 }
 
-bool smtp_client_send(struct smtp_client *c, const struct relay_job *job, struct arena *a,
+static bool send_once(struct smtp_client *c, const struct relay_job *job, struct arena *a,
 		      struct relay_reply *replies)
 {
 	struct progress p = {0};
@@ -371,4 +371,53 @@ bool smtp_client_send(struct smtp_client *c, const struct relay_job *job, struct
 	for (size_t k = 0; k < job->rcpt_n; k++)
 		ok = ok && replies[k].code != 421;
 	return ok;
+}
+
+/* "452 too many recipients" (RFC 5321 4.5.3.1.10): these go in the next transaction. */
+static bool next_time(const struct relay_reply *r)
+{
+	return r->scope == RELAY_RECIPIENT && r->code == 452 && r->status.subject == 5 &&
+	       r->status.detail == 3;
+}
+
+/* No more recipients at once than we want, and than the peer says it takes. */
+static size_t rcpts_at_once(const struct smtp_client *c, const struct relay_job *job)
+{
+	size_t most = job->rcpts_per_message ? job->rcpts_per_message : SIZE_MAX;
+	return c->rcpt_max && c->rcpt_max < most ? c->rcpt_max : most;
+}
+
+/* In as many transactions as it takes; each one must get a recipient further. */
+bool smtp_client_send(struct smtp_client *c, const struct relay_job *job, struct arena *a,
+		      struct relay_reply *replies)
+{
+	size_t most = rcpts_at_once(c, job), left = job->rcpt_n, *todo = arena_array(a, left, sizeof *todo);
+	struct recipient *rcpt = arena_array(a, left, sizeof *rcpt);
+	struct relay_reply *got = arena_array(a, left, sizeof *got);
+	struct relay_job part = *job;
+	bool usable = true;
+	for (size_t k = 0; k < left; k++)
+		todo[k] = k;
+	part.rcpt = rcpt;
+	while (left && usable) {
+		size_t again = 0;
+		bool taken = false;
+		part.rcpt_n = left < most ? left : most;
+		for (size_t k = 0; k < part.rcpt_n; k++)
+			rcpt[k] = job->rcpt[todo[k]];
+		usable = send_once(c, &part, a, got);
+		for (size_t k = 0; k < part.rcpt_n; k++) {
+			replies[todo[k]] = got[k];
+			taken |= got[k].code / 100 == 2;
+		}
+		for (size_t k = 0; k < left; k++) {
+			if (k >= part.rcpt_n || (taken && next_time(&got[k])))
+				todo[again++] = todo[k];
+		}
+		left = again;
+	}
+	for (size_t k = 0; k < left; k++) /* the session ended before their turn */
+		if (!next_time(&replies[todo[k]]))
+			lost(c, a, &replies[todo[k]], "before this recipient's turn");
+	return usable;
 }
