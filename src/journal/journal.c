@@ -87,6 +87,8 @@ struct journal {
 	size_t segment_bytes, reserve_bytes;
 	unsigned segments_max;
 	int64_t wait_ms;
+	void (*half_full)(void *ctx);
+	void *half_full_ctx;
 
 	/* guarded by lock */
 	struct entry_list pending, urgent; /* urgent: checkpoints */
@@ -217,6 +219,7 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 	}
 	if (type == JOURNAL_CHECKPOINT) {
 		list_add(&j->urgent, e);
+		cond_broadcast(&j->idle); /* the writer may be waiting for the room that this one makes */
 	} else {
 		e->seq = j->next_seq++;
 		list_add(&j->pending, e);
@@ -547,6 +550,8 @@ static bool batch_write(struct journal *j, struct batch *b, struct err *err)
 	if (s && block_room(b->bytes + VOID_ROOM) > j->segment_bytes - j->at) {
 		segment_retire(j, s);
 		s = NULL;
+		if (j->half_full && journal_fill(j) >= 50)
+			j->half_full(j->half_full_ctx);
 	}
 	if (!s) {
 		s = segment_next(j, b->checkpoint, err);
@@ -955,6 +960,8 @@ bool journal_open(const struct journal_options *o, journal_replay *replay, void 
 		.segments_max = o->segments_max ? o->segments_max : 16,
 		.reserve_bytes = o->reserve_bytes,
 		.wait_ms = o->wait_ms ? o->wait_ms : 2000,
+		.half_full = o->half_full,
+		.half_full_ctx = o->half_full_ctx,
 		.watermark = 1,
 	};
 	lock_init(&j->lock, LOCK_JOURNAL);

@@ -29,6 +29,9 @@ struct journal_options {
 	unsigned segments_max; /* 0: 16; all in use: appends fail with ERR_LIMIT after wait_ms */
 	size_t reserve_bytes;  /* refuse with ERR_LIMIT when the file system has less than this left */
 	int64_t wait_ms;       /* 0: 2000 */
+	/* Half of the segments are full: time for a checkpoint. On the writer thread; NULL: nobody asks. */
+	void (*half_full)(void *ctx);
+	void *half_full_ctx;
 };
 enum journal_type {
 	JOURNAL_VOID = 1,   /* internal: the range of sequence numbers in it never happened */

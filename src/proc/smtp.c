@@ -259,7 +259,9 @@ static void tick(void *ctx)
 {
 	struct smtp_role *s = ctx;
 
-	if (atomic_load(&s->accepted) > atomic_load(&s->settled_seq))
+	uint64_t accepted = atomic_load(&s->accepted);
+
+	if (accepted > 0 && accepted >= atomic_load(&s->settled_seq)) /* all below that is settled */
 		tell_soon(s);
 }
 

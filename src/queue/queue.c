@@ -245,7 +245,7 @@ bool queue_source_add(struct queue *q, const char *name, int dirfd, struct err *
 	s->name = arena_str(q->arena, str_of(name));
 	s->reader = r;
 	s->read = (ours > owner ? ours : owner) - 1;
-	s->told = owner;
+	s->told = s->read + 1;
 	s->accepted = s->recovered_to = last > s->read ? last : s->read;
 	s->tail = &s->first;
 	s->next = q->sources;
@@ -256,12 +256,28 @@ bool queue_source_add(struct queue *q, const char *name, int dirfd, struct err *
 
 void queue_accepted(struct queue *q, struct str source, uint64_t seq)
 {
-	LOCK_SCOPED(&q->lock);
+	lock_take(&q->lock);
 	struct source *s = source_find(q, source);
+	uint64_t told = 0;
 	if (s && seq > s->accepted) {
 		s->accepted = seq;
 		cond_signal(&q->work);
+	} else if (s && seq < s->told) {
+		told = s->told; /* it was away when it was told */
 	}
+	lock_drop(&q->lock);
+	if (told)
+		q->o.services.settled(q->o.services.ctx, source, told);
+}
+
+static void tell_settled(struct queue *q, struct str name, uint64_t seq)
+{
+	lock_take(&q->lock);
+	struct source *s = source_find(q, name);
+	if (s && seq > s->told)
+		s->told = seq;
+	lock_drop(&q->lock);
+	q->o.services.settled(q->o.services.ctx, name, seq);
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------ */
@@ -345,7 +361,7 @@ bool queue_checkpoint(struct queue *q, struct err *err)
 		struct str name;
 		uint64_t seq;
 		while (scan_le_str(&s, 255, &name) && scan_le64(&s, &seq))
-			q->o.services.settled(q->o.services.ctx, name, seq);
+			tell_settled(q, name, seq);
 	}
 	LOCK_SCOPED(&q->lock);
 	if (ok)

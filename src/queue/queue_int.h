@@ -38,7 +38,7 @@ struct source {
 	/* guarded by queue.lock */
 	uint64_t accepted;          /* told by the owner */
 	uint64_t read;              /* highest number looked at (planner only, but checkpoints read it) */
-	uint64_t told;              /* settled, as told to the owner */
+	uint64_t told;              /* all below is settled: durable, told to the owner */
 	uint64_t recovered_to;      /* records up to here may have plans of an earlier life */
 	struct item *first, **tail; /* items from here, in order of seq */
 };

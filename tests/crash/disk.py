@@ -67,6 +67,10 @@ class PowerDisk:
             f.flush()
             os.fsync(f.fileno())
 
+    def sync(self):
+        """What the test itself wrote, like a configuration, is to stay."""
+        must("sync", "-f", self.path)
+
     def off(self):
         """From now on nothing reaches the disk."""
         d = os.open(self.path, os.O_RDONLY)

@@ -53,10 +53,13 @@ queue { retry_min = 1s }
 class Instance:
     """A server and the ledger of what it promised."""
 
-    def __init__(self, seed=0, parent=None, settings="", users=USERS, **options):
+    def __init__(self, seed=0, power=None, settings="", users=USERS, **options):
         self.rng = random.Random(seed)
         self.users = users
-        self.pabal = Pabal(accounts=users, aliases=(), settings=SETTINGS + settings, parent=parent, **options)
+        self.pabal = Pabal(accounts=users, aliases=(), settings=SETTINGS + settings,
+                           parent=power.path if power else None, **options)
+        if power:
+            power.sync()
         self.pabal.expected_crashes = True
         self.ledger = Ledger()
         self.passwords = self.pabal.accounts
@@ -479,7 +482,7 @@ def one_round(i, rng, killer, power):
 def random_run(options):
     rng = random.Random(options.seed)
     power = disk.PowerDisk() if options.power else None
-    i = Instance(options.seed, parent=power.path if power else None)
+    i = Instance(options.seed, power)
     end = time.monotonic() + options.minutes * 60
     killer = Killer(i, rng, power)
     try:

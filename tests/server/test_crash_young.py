@@ -13,8 +13,8 @@ from conftest import alive, wait_until
 from crash import Lost, Refused, instance, needs_faults, token_of
 
 RNG = random.Random(1)
-# Nothing is settled by itself while the test looks.
-SLOW = "journal { checkpoint = 10m }\n"
+# Settling by itself is rarer than what the tests do.
+SLOW = "journal { checkpoint = 2s }\n"
 
 
 def arrived(m, token):
