@@ -230,6 +230,16 @@ static int use_config(struct ub_ctx *ctx, const struct dns_unbound_options *opti
 	return ub_ctx_config(ctx, path);
 }
 
+/* libunbound reads its files with the first question: one that it answers itself, so that the caller's
+ * sandbox may be closed afterwards, and a bad trust anchor is an error at start. */
+static int read_files_now(struct ub_ctx *ctx)
+{
+	struct ub_result *result = NULL;
+	int rc = ub_resolve(ctx, "localhost.", DNS_A, CLASS_IN, &result);
+	ub_resolve_free(result);
+	return rc;
+}
+
 static int set_up(struct ub_ctx *ctx, const struct dns_unbound_options *options)
 {
 	char server[DNS_SERVER_TEXT_MAX];
@@ -247,7 +257,9 @@ static int set_up(struct ub_ctx *ctx, const struct dns_unbound_options *options)
 	}
 	if (rc == 0 && options->trust_anchor_file && options->trust_anchor_file[0])
 		rc = ub_ctx_add_ta_file(ctx, options->trust_anchor_file);
-	return rc == 0 ? ub_ctx_async(ctx, 1) : rc;
+	if (rc == 0)
+		rc = ub_ctx_async(ctx, 1);
+	return rc == 0 ? read_files_now(ctx) : rc;
 }
 
 bool dns_unbound_new(const struct dns_unbound_options *options, struct dns_resolver **out, struct err *err)

@@ -4,8 +4,8 @@
  * dns/unbound.h: the validating resolver, libunbound with one thread of its own. Run by the dns
  * role, which starts many questions at once, and by the command line, which waits for each.
  *
- * All functions, and the done callbacks, belong to one thread of the caller. libunbound makes its
- * thread with the first question: enter the sandbox before.
+ * All functions, and the done callbacks, belong to one thread of the caller. Files are read by
+ * dns_unbound_new; libunbound makes its thread with the first question: enter the sandbox between.
  */
 #pragma once
 #include "base/err.h"

@@ -198,9 +198,11 @@ static bool dns_prepare(struct role *r, struct sandbox *s, struct err *err)
 	const char *anchor = config_path(c, SETTING_DNS_TRUST_ANCHOR_FILE);
 
 	(void)s;
-	o.trust_anchor_file = *anchor ? anchor : dns_unbound_root_key();
-	if (!preload(PRELOAD_TLS, err) || !servers_of(c, servers, &o.forwarder_n, err) ||
-	    !dns_unbound_new(&o, &d->unbound, err))
+	if (!preload(PRELOAD_TLS, err) || !servers_of(c, servers, &o.forwarder_n, err))
+		return false;
+	/* Many a forwarder drops what validation needs: with the anchor, no name would have an answer. */
+	o.trust_anchor_file = *anchor || o.forwarder_n ? anchor : dns_unbound_root_key();
+	if (!dns_unbound_new(&o, &d->unbound, err))
 		return false;
 	d->cache = dns_cache_new(CACHE_BYTES);
 	d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -50,7 +50,7 @@ struct relay_job {
 	struct str auth_user, auth_password; /* smarthost login; empty: none */
 	struct str helo, source_address;     /* our name; address to bind, empty: any */
 	uint32_t messages_per_connection;    /* 0: no limit */
-	uint32_t rcpts_per_message;          /* more are sent in further transactions; 0: no limit */
+	uint32_t rcpts_per_message;          /* more go in further transactions; 0: no limit */
 	const struct envelope
 		*envelope; /* reverse-path, SMTPUTF8, BODY, RET, ENVID, REQUIRETLS; rcpt not used */
 	const struct recipient *rcpt;        /* this transaction's recipients, with NOTIFY and ORCPT */
