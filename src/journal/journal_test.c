@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +184,48 @@ static void full_refuses_and_a_checkpoint_frees(void **state)
 	assert_false(journal_append_wait(j, JOURNAL_MESSAGE, parts, 3, &seq,
 					 &err)); /* larger than a segment */
 	assert_int_equal(err.kind, ERR_LIMIT);
+	journal_close(j);
+}
+
+static void count_written(void *ctx, uint64_t seq, const struct err *err)
+{
+	(void)seq;
+	atomic_fetch_add((atomic_int *)ctx, err ? 1000 : 1);
+}
+
+static void half_full(void *ctx)
+{
+	*(int *)ctx += 1;
+}
+
+/* The writer waits for a free segment: the checkpoint that makes one free wakes it. */
+static void a_checkpoint_wakes_who_waits_for_room(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+	static char big[60000];
+	int asked = 0;
+	f->o.wait_ms = 60000;
+	f->o.half_full = half_full;
+	f->o.half_full_ctx = &asked;
+	struct journal *j = open_journal(f);
+	atomic_int written = 0;
+	for (int n = 0; n < 16; n++)
+		assert_true(journal_append(j, JOURNAL_MESSAGE, &(struct iovec){big, sizeof big}, 1, count_written, &written,
+					   NULL, &err));
+	while (written < 8) /* two fit a segment */
+		usleep(1000);
+	usleep(20000); /* that it waits, if it does */
+	assert_int_equal(written, 8);
+	int64_t start = clock_mono_ms();
+	assert_true(journal_checkpoint(j, journal_committed(j) + 1, STR(""), &err));
+	while (written < 14)
+		usleep(1000);
+	assert_true(clock_mono_ms() - start < 30000);
+	assert_true(asked > 0);
+	assert_true(journal_checkpoint(j, journal_committed(j) + 1, STR(""), &err));
+	while (written < 16)
+		usleep(1000);
 	journal_close(j);
 }
 
@@ -427,6 +471,7 @@ int main(void)
 		T(below_a_checkpoint_nothing_is_replayed),
 		T(recycled_segments_bring_nothing_back),
 		T(full_refuses_and_a_checkpoint_frees),
+		T(a_checkpoint_wakes_who_waits_for_room),
 		T(side_files_live_as_long_as_their_record),
 		T(a_reader_follows_up_to_what_it_was_told),
 		T(a_flipped_bit_costs_one_record),

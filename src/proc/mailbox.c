@@ -521,15 +521,22 @@ static bool replay(struct mailbox_role *m, int dir, const char *name, struct jou
 	return good;
 }
 
+static void checkpoint_early(void *ctx)
+{
+	struct mailbox_role *m = ctx;
+	net_run(m->role->net, tick, m);
+}
+
 static struct journal_options journal_opts(struct mailbox_role *m, const struct config *c, int dir,
 					   const char *name)
 {
-	(void)m;
 	return (struct journal_options){
 		.dirfd = dir,
 		.name = name,
 		.segment_bytes = config_size(c, SETTING_JOURNAL_SEGMENT_SIZE),
 		.segments_max = (unsigned)config_int(c, SETTING_JOURNAL_SEGMENTS),
+		.half_full = checkpoint_early,
+		.half_full_ctx = m,
 	};
 }
 

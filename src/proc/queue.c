@@ -193,6 +193,20 @@ static void pressure(void *ctx, int level)
 			(void)channel_post(p->ch, &m);
 }
 
+static void tick(void *ctx)
+{
+	struct queue_role *q = ctx;
+
+	queue_tick(q->queue);
+	settle_announce(&q->settle, journal_watermark(queue_journal(q->queue)));
+}
+
+static void checkpoint_due(void *ctx)
+{
+	struct queue_role *q = ctx;
+	net_run(q->role->net, tick, q);
+}
+
 /* ---- the store's services -------------------------------------------------------------------------- */
 
 static bool settle(void *ctx, struct str journal, uint64_t seq, struct err *err)
@@ -375,7 +389,7 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 		},
 		.store_open = store_open,
 		.spool_fd = q->spool_fd,
-		.services = {q, resolve, account, settled, pressure},
+		.services = {q, resolve, account, settled, pressure, checkpoint_due},
 		.hostname = arena_str(a, config_str(c, SETTING_HOSTNAME)),
 		.postmaster = arena_fmt(a, "postmaster@%.*s", STR_ARG(config_str(c, SETTING_MYDOMAIN))),
 		.over_quota_temp = config_enum(c, SETTING_STORE_OVER_QUOTA) == CONFIG_OVER_QUOTA_TEMP,
@@ -391,14 +405,6 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 	if (config_bool(c, SETTING_RELAY_ENABLED))
 		o.relay = relay_services_of(r);
 	return queue_open(&o, &q->queue, err) && add_sources(q, s, c, err) && queue_recover(q->queue, err);
-}
-
-static void tick(void *ctx)
-{
-	struct queue_role *q = ctx;
-
-	queue_tick(q->queue);
-	settle_announce(&q->settle, journal_watermark(queue_journal(q->queue)));
 }
 
 static void on_control(void *ctx, struct str request, struct buf *reply)

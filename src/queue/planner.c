@@ -230,6 +230,21 @@ static bool nothing_there(struct source *s, uint64_t *to, struct err *err)
 	return true;
 }
 
+/* A source is in need of a checkpoint long before the next second when mail comes in fast. */
+static void count_read(struct queue *q, size_t bytes)
+{
+	const struct journal_options *o = &q->o.journal; /* smtp's are configured alike */
+	uint64_t all = (o->segment_bytes ? o->segment_bytes : 16 << 20) * (uint64_t)(o->segments_max ? o->segments_max : 16);
+	lock_take(&q->lock);
+	q->bytes_read += bytes;
+	bool due = q->bytes_read >= all / 4 && !q->checkpointing;
+	if (due)
+		q->bytes_read = 0;
+	lock_drop(&q->lock);
+	if (due && q->o.services.checkpoint_due)
+		q->o.services.checkpoint_due(q->o.services.ctx);
+}
+
 static void read_batch(struct queue *q, struct source *s, uint64_t to)
 {
 	struct batch b = {.q = q, .source = s};
@@ -239,6 +254,7 @@ static void read_batch(struct queue *q, struct source *s, uint64_t to)
 		log_err(LOG_ERROR, "queue.source.unreadable", &err);
 	if (b.n)
 		batch_plan(q, b.items, b.n);
+	count_read(q, b.bytes);
 	uint64_t told = to;
 	if (ok && !b.n && !nothing_there(s, &to, &err)) {
 		log_err(LOG_ERROR, "queue.source.unreadable", &err);

@@ -339,6 +339,7 @@ bool queue_checkpoint(struct queue *q, struct err *err)
 	while (q->checkpointing)
 		cond_wait(&q->idle, &q->lock);
 	q->checkpointing = true;
+	q->bytes_read = 0;
 	uint64_t changes = q->changes;
 	lock_drop(&q->lock);
 	/* The order matters: first a position, then what is open. A PLAN below the position whose actions

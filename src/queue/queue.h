@@ -39,6 +39,8 @@ struct queue_services {
 	void (*settled)(void *ctx, struct str source, uint64_t seq);
 	/* 0 ok, 1 slow down, 2 answer 452. Any thread. */
 	void (*pressure)(void *ctx, int level);
+	/* So much was read that queue_tick is wanted before its time. Any thread; NULL: nobody asks. */
+	void (*checkpoint_due)(void *ctx);
 };
 
 /* Where mail goes that is not for us: the first route whose pattern fits; none: by MX. */

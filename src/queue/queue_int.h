@@ -128,6 +128,7 @@ struct queue {
 	uint32_t due_n, due_cap;
 	uint64_t deferred_n;
 	bool spool_dirty;          /* files were written since the last syncfs */
+	uint64_t bytes_read;       /* of sources, since the last checkpoint began */
 	uint64_t changes, checkpointed; /* counts of ended actions; to know when a checkpoint is due */
 	int64_t checkpoint_us;
 	struct queue_counts counts;
