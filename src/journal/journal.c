@@ -988,6 +988,9 @@ bool journal_open(const struct journal_options *o, journal_replay *replay, void 
 	void_ranges_free(&voids);
 	if (j->watermark > j->last_written + 1)
 		j->last_written = j->watermark - 1;
+	uint64_t now = (uint64_t)clock_wall_us();
+	if (o->numbers_by_clock && now > j->last_written)
+		j->last_written = now;
 	j->next_seq = j->last_written + 1;
 	j->committed = j->last_written;
 	if (ok) {

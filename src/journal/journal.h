@@ -32,6 +32,10 @@ struct journal_options {
 	/* Half of the segments are full: time for a checkpoint. On the writer thread; NULL: nobody asks. */
 	void (*half_full)(void *ctx);
 	void *half_full_ctx;
+	/* The first number of this life is at least the clock's microseconds: above every number that
+	 * an earlier life gave out, also those whose records never reached the disk. For journals whose
+	 * numbers are kept elsewhere (index rows). */
+	bool numbers_by_clock;
 };
 enum journal_type {
 	JOURNAL_VOID = 1,   /* internal: the range of sequence numbers in it never happened */

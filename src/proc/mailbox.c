@@ -613,6 +613,7 @@ static bool role_mailbox_prepare(struct role *r, struct sandbox *s, struct err *
 			   &m->journal_fd, err))
 		return false;
 	struct journal_options o = journal_opts(m, c, m->journal_fd, r->name);
+	o.numbers_by_clock = true;
 	return journal_open(&o, NULL, NULL, &m->journal, err) && open_store(m, c, err) &&
 	       replay(m, m->journal_fd, r->name, m->journal, err) && drain_orphans(m, c, err);
 }

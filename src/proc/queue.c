@@ -385,6 +385,7 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 			.dirfd = q->journal_fd,
 			.name = r->name,
 			.segment_bytes = config_size(c, SETTING_JOURNAL_SEGMENT_SIZE),
+			.numbers_by_clock = true,
 			.segments_max = (unsigned)config_int(c, SETTING_JOURNAL_SEGMENTS),
 		},
 		.store_open = store_open,

@@ -36,6 +36,8 @@ static void open_process(struct bed *b, int number)
 	snprintf(sub, sizeof(sub), "%s/journal-%d", b->path, number);
 	mkdir(sub, 0700);
 	b->journal_fd = open(sub, O_RDONLY | O_DIRECTORY);
+	static const char *const names[] = {"zero", "one", "two"};
+	b->journal_name = names[number];
 	b->o = (struct store_options){.settle = settle_all, .watermark = all_settled, .ctx = b};
 	bed_open(b);
 }

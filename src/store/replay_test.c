@@ -2,12 +2,14 @@
  * Copyright the pabal authors */
 /* Recovery after power loss: what the journal says is compared with what the disk kept. */
 #include "store/testing.h"
+#include <signal.h>
+#include <sys/wait.h>
 
 struct recovery {
 	struct bed *b;
 	unsigned records, asked;
-	bool none; /* the content is not to be had */
-	bool lost; /* no record reached the disk */
+	bool none;                /* the content is not to be had */
+	bool lost;                /* no record reached the disk */
 	const struct id *planned; /* an action 1 that has no DONE */
 };
 
@@ -274,16 +276,42 @@ static void test_placed_again(void **state)
 	bed_shell(b, "test -z \"$(ls tmp)\"");
 }
 
+/* Killed before DONE reached the disk: its number is given to no other record, and what was placed
+ * can be removed at once. */
+static void test_lost_number(void **state)
+{
+	struct bed *b = *state;
+	uint64_t modseq;
+	struct err err;
+
+	bed_close(b);
+	pid_t pid = fork();
+	if (pid == 0) {
+		bed_open(b);
+		for (int i = 0; i < 20; i++)
+			bed_place(b, "INBOX", MAIL("one"));
+		kill(getpid(), SIGKILL);
+	}
+	waitpid(pid, NULL, 0);
+	bed_open(b);
+	struct view *v = bed_view(b, "INBOX");
+	assert_int_equal(view_count(v), 20);
+	struct uid_range all = {1, 20};
+	int64_t began = clock_mono_ms();
+	assert_done(view_expunge(v, (struct uid_set){&all, 1}, false, &modseq, &err), err);
+	assert_true(clock_mono_ms() - began < 5000);
+	assert_int_equal(bed_refresh(b, v, false).exists, 0);
+	view_close(v);
+	bed_check(b);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_empty_short_missing),
-		T(test_set_aside),
-		T(test_zeros_set_aside),
-		T(test_planned_zeros),
-		T(test_young_and_gone),
-		T(test_placed_again),
+		T(test_empty_short_missing), T(test_set_aside),      T(test_zeros_set_aside),
+		T(test_planned_zeros),       T(test_young_and_gone), T(test_placed_again),
+		T(test_lost_number),
 	};
 	return RUN_TESTS(tests);
 }

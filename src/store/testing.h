@@ -23,6 +23,7 @@ struct bed {
 	struct account *account;
 	struct arena *ar;
 	struct store_options o;
+	const char *journal_name; /* NULL: "test" */
 };
 
 #define assert_done(call, err)                                                                           \
@@ -36,7 +37,8 @@ struct bed {
 static inline void bed_journal_open(struct bed *b, journal_replay *replay, void *ctx)
 {
 	struct err err;
-	struct journal_options jo = {.dirfd = b->journal_fd, .name = "test", .segment_bytes = 4 << 20};
+	struct journal_options jo = {.dirfd = b->journal_fd, .name = "test", .segment_bytes = 4 << 20,
+		.numbers_by_clock = true};
 
 	assert_done(journal_open(&jo, replay, ctx, &b->journal, &err), err);
 }
@@ -51,7 +53,7 @@ static inline void bed_store_open(struct bed *b)
 	b->o.root_path = root;
 	b->o.template = "%d/%n/Maildir";
 	b->o.journal = b->journal;
-	b->o.journal_name = "test";
+	b->o.journal_name = b->journal_name ? b->journal_name : "test";
 	assert_done(store_new(&b->o, &b->store, &err), err);
 }
 
