@@ -56,7 +56,8 @@ bool channel_post(struct channel *ch, const struct message *msg);
 /* Client side. Waits up to ms; the reply is decoded into arena; its descriptors are the caller's. */
 bool channel_call(struct channel *ch, const struct message *req, int64_t ms, struct arena *a,
 		  struct message *out_reply, struct err *err) MUST_CHECK;
-/* fn is called exactly once, on the reader thread: reply NULL and err set when it failed, else err is none; false: not
+/* fn is called exactly once, on the reader thread: reply NULL and err set when it failed, else err
+ * is none; false: not
  * sent, fn will not be called. */
 typedef void channel_answer(void *ctx, struct message *reply, const struct err *err);
 bool channel_call_async(struct channel *ch, const struct message *req, int64_t ms, channel_answer *fn,

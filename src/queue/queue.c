@@ -236,8 +236,8 @@ bool queue_source_add(struct queue *q, const char *name, int dirfd, struct err *
 	uint64_t ours = watermark_of(journal_last_checkpoint(q->journal, &p), str_of(name));
 	if (ours > last + 1) {
 		/* Somebody began it anew: by our number nothing in it would ever be read. */
-		log_event(LOG_ERROR, "queue.source.replaced", K_CSTR(journal, name), K_INT(seq, (int64_t)ours),
-			  K_INT(count, (int64_t)last));
+		log_event(LOG_ERROR, "queue.source.replaced", K_CSTR(journal, name),
+			  K_INT(seq, (int64_t)ours), K_INT(count, (int64_t)last));
 		ours = owner;
 	}
 	LOCK_SCOPED(&q->lock);

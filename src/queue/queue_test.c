@@ -582,8 +582,8 @@ static void killed_at_each_step(void **state)
 			start(b);
 			snprintf(rule, sizeof rule, "kill:%d", n);
 			for (size_t i = 0; i < 4; i++) {
-				if (i ==
-				    1) { /* the first is planned and placed in peace: then its traces must hold */
+				/* The first is planned and placed in peace: then its traces must hold. */
+				if (i == 1) {
 					setenv("PABAL_FAULT", rule, 1);
 					file_faults_init("test");
 				}

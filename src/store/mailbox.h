@@ -32,7 +32,8 @@ struct store_options {
 	/* Makes all up to seq of that journal settled (invariant 2): own: checkpoint; others: IPC. An
 	 * empty name means every journal. */
 	bool (*settle)(void *ctx, struct str journal, uint64_t seq, struct err *err);
-	/* All below that number of that journal is settled, as far as known without asking anybody; 0: unknown. */
+	/* All below that number of that journal is settled, as far as known without asking anybody; 0:
+	 * unknown. */
 	uint64_t (*watermark)(void *ctx, struct str journal);
 	/* Tells other processes that a mailbox changed; must not block. */
 	void (*changed)(void *ctx, struct str account, struct str mailbox);
@@ -74,7 +75,8 @@ struct account_facts {
 	uint64_t quota_bytes, quota_messages; /* 0: none */
 };
 /* Makes the directories at first use. One object per account and process, counted. */
-bool account_open(struct store *s, const struct account_facts *f, struct account **out, struct err *err) MUST_CHECK;
+bool account_open(struct store *s, const struct account_facts *f, struct account **out,
+		  struct err *err) MUST_CHECK;
 void account_close(struct account *a);
 /* POP3's exclusive access (RFC 1939 4), among the sessions of this process. false: another has it. */
 bool account_maildrop_lock(struct account *a) MUST_CHECK;
@@ -84,7 +86,8 @@ bool account_quota(struct account *a, struct quota_use *out, struct err *err) MU
 bool account_reindex(struct account *a, void (*progress)(void *ctx, size_t done, size_t all), void *ctx,
 		     struct err *err) MUST_CHECK;
 /* Compares the index with a rebuild; each difference is a line into report. */
-bool account_check(struct account *a, struct buf *report, size_t *out_differences, struct err *err) MUST_CHECK;
+bool account_check(struct account *a, struct buf *report, size_t *out_differences,
+		   struct err *err) MUST_CHECK;
 
 /* ---- flags and sets --------------------------------------------------------------------- */
 enum msg_flag {
@@ -98,7 +101,12 @@ struct uid_set { struct uid_range *r; size_t n; };
 
 /* ---- mailboxes -------------------------------------------------------------------------- */
 enum special_use { USE_NONE, USE_ALL, USE_ARCHIVE, USE_DRAFTS, USE_FLAGGED, USE_JUNK, USE_SENT, USE_TRASH };
-enum mailbox_attr { MAILBOX_NOSELECT = 1, MAILBOX_SUBSCRIBED = 2, MAILBOX_HAS_CHILDREN = 4, MAILBOX_NONEXISTENT = 8 };
+enum mailbox_attr {
+	MAILBOX_NOSELECT = 1,
+	MAILBOX_SUBSCRIBED = 2,
+	MAILBOX_HAS_CHILDREN = 4,
+	MAILBOX_NONEXISTENT = 8
+};
 struct mailbox_entry {
 	struct str name;
 	unsigned attrs;
@@ -106,13 +114,17 @@ struct mailbox_entry {
 	char mailbox_id[17]; /* OBJECTID, RFC 8474; NUL-terminated */
 };
 /* All mailboxes, parents before children, sorted; nonexistent ones that are subscribed included. */
-bool mailbox_list(struct account *a, struct arena *ar, struct mailbox_entry **out, size_t *out_n, struct err *err) MUST_CHECK;
+bool mailbox_list(struct account *a, struct arena *ar, struct mailbox_entry **out, size_t *out_n,
+		  struct err *err) MUST_CHECK;
 bool mailbox_create(struct account *a, struct str name, enum special_use use, struct err *err) MUST_CHECK;
-bool mailbox_delete(struct account *a, struct str name, struct err *err) MUST_CHECK; /* with children: becomes \Noselect */
-bool mailbox_rename(struct account *a, struct str from, struct str to, struct err *err) MUST_CHECK; /* INBOX: RFC 9051 6.3.6 */
+bool mailbox_delete(struct account *a, struct str name,
+		    struct err *err) MUST_CHECK; /* with children: becomes \Noselect */
+bool mailbox_rename(struct account *a, struct str from, struct str to,
+		    struct err *err) MUST_CHECK; /* INBOX: RFC 9051 6.3.6 */
 bool mailbox_subscribe(struct account *a, struct str name, bool on, struct err *err) MUST_CHECK;
 /* The mailbox of that use, created in the account's language when there is none. */
-bool mailbox_special(struct account *a, enum special_use use, struct arena *ar, struct str *out_name, struct err *err) MUST_CHECK;
+bool mailbox_special(struct account *a, enum special_use use, struct arena *ar, struct str *out_name,
+		     struct err *err) MUST_CHECK;
 /* Drafts, Sent, Junk, Trash and Archive, once in the life of an account: what its user removes later stays
  * removed. A mailbox that has the use, or a name known for it, is taken as it is. */
 bool mailbox_special_all(struct account *a, struct err *err) MUST_CHECK;
@@ -122,7 +134,8 @@ struct mailbox_status {
 	uint64_t size, highestmodseq;
 	char mailbox_id[17];
 };
-bool mailbox_status(struct account *a, struct str name, struct mailbox_status *out, struct err *err) MUST_CHECK;
+bool mailbox_status(struct account *a, struct str name, struct mailbox_status *out,
+		    struct err *err) MUST_CHECK;
 
 /* ---- adding messages -------------------------------------------------------------------- */
 struct new_message {
@@ -144,7 +157,8 @@ struct new_message {
 };
 /* Queue: places a batch in one mailbox (made when absent): tmp, lock, state, rename, DONE (lazy),
  * index rows in one transaction, unlock, changed(). A base name that is there already (replay) is
- * adopted, not placed again: looked for when it may be, or the id is older than this store. Each message has its
+ * adopted, not placed again: looked for when it may be, or the id is older than this store. Each
+ * message has its
  * own outcome; false: none was placed. seq 0: placed, but DONE could not be queued. */
 bool mailbox_place(struct account *a, struct str mailbox, struct new_message *m, size_t n, bool over_quota_ok,
 		   struct err *err) MUST_CHECK;
@@ -166,11 +180,13 @@ struct msg {
 struct view_facts {
 	uint32_t uidvalidity, uidnext, first_unseen; /* sequence number or 0 */
 	uint64_t highestmodseq;
-	uint64_t modseq_known_since; /* changes with modseq at or below it may be unknown: answer in full (trap 9) */
+	/* Changes with modseq at or below it may be unknown: answer in full (trap 9). */
+	uint64_t modseq_known_since;
 	char mailbox_id[17];
 	bool read_only;
 };
-bool view_open(struct account *a, struct str name, bool read_only, struct view **out, struct err *err) MUST_CHECK;
+bool view_open(struct account *a, struct str name, bool read_only, struct view **out,
+	       struct err *err) MUST_CHECK;
 void view_close(struct view *v);
 void view_facts(struct view *v, struct view_facts *out);
 struct str view_name(const struct view *v);
@@ -178,19 +194,22 @@ struct account *view_account(const struct view *v);
 uint32_t view_count(const struct view *v);
 bool view_msg(const struct view *v, uint32_t seq, struct msg *out); /* false: no such number */
 uint32_t view_seq(const struct view *v, uint32_t uid);              /* 0: none */
-uint32_t view_seq_at_least(const struct view *v, uint32_t uid);     /* lowest seq with UID >= uid; count + 1: none */
+uint32_t view_seq_at_least(const struct view *v,
+			   uint32_t uid); /* lowest seq with UID >= uid; count + 1: none */
 /* Names of keywords in bit order; n <= 26. */
 void view_keywords(const struct view *v, struct arena *ar, struct str **out, size_t *out_n);
 
 struct view_changes {
-	uint32_t *expunged; size_t expunged_n;  /* sequence numbers, highest first: each valid as sent in this order */
+	uint32_t *expunged;
+	size_t expunged_n; /* sequence numbers, highest first: each valid as sent in this order */
 	struct uid_set vanished;                /* the same as UIDs */
 	uint32_t *changed; size_t changed_n;    /* sequence numbers (after the expunges) whose flags differ */
 	uint32_t exists, recent; bool exists_grew;
 	bool keywords_grew;
 };
 /* Takes in what happened since; with hold_expunges sequence numbers stay (RFC 9051 7.5.1). */
-bool view_refresh(struct view *v, bool hold_expunges, struct arena *ar, struct view_changes *out, struct err *err) MUST_CHECK;
+bool view_refresh(struct view *v, bool hold_expunges, struct arena *ar, struct view_changes *out,
+		  struct err *err) MUST_CHECK;
 /* fn is called (any thread, no lock held that the store needs again) when view_refresh would find
  * something; once until the next refresh. NULL stops. */
 void view_watch(struct view *v, void (*fn)(void *ctx), void *ctx);
@@ -208,19 +227,25 @@ bool view_store_flags(struct view *v, struct uid_set uids, const struct flag_cha
 		      struct uid_set *out_modified, uint64_t *out_modseq, struct err *err) MUST_CHECK;
 /* Durable when they return. Messages not settled are settled first. src and dst are parallel. */
 struct copied { uint32_t uidvalidity; struct uid_set src, dst; };
-bool view_copy(struct view *v, struct uid_set uids, struct str to, struct arena *ar, struct copied *out, struct err *err) MUST_CHECK;
-bool view_move(struct view *v, struct uid_set uids, struct str to, struct arena *ar, struct copied *out, struct err *err) MUST_CHECK;
+bool view_copy(struct view *v, struct uid_set uids, struct str to, struct arena *ar, struct copied *out,
+	       struct err *err) MUST_CHECK;
+bool view_move(struct view *v, struct uid_set uids, struct str to, struct arena *ar, struct copied *out,
+	       struct err *err) MUST_CHECK;
 /* Those of uids that have \Deleted (all given when deleted_only is false: POP3). */
-bool view_expunge(struct view *v, struct uid_set uids, bool deleted_only, uint64_t *out_modseq, struct err *err) MUST_CHECK;
+bool view_expunge(struct view *v, struct uid_set uids, bool deleted_only, uint64_t *out_modseq,
+		  struct err *err) MUST_CHECK;
 /* UIDs of known (may be everything) that are gone with a modseq above since; also says them when
  * it cannot know (then by difference): a superset is never missing one. */
-bool view_vanished(struct view *v, uint64_t since, struct uid_set known, struct arena *ar, struct uid_set *out, struct err *err) MUST_CHECK;
+bool view_vanished(struct view *v, uint64_t since, struct uid_set known, struct arena *ar,
+		   struct uid_set *out, struct err *err) MUST_CHECK;
 
 /* ---- a message -------------------------------------------------------------------------- */
 /* Opened read-only; ERR_GONE when it was expunged meanwhile. Caller closes. */
-bool view_message_fd(struct view *v, uint32_t uid, int *out_fd, uint64_t *out_size, struct err *err) MUST_CHECK;
+bool view_message_fd(struct view *v, uint32_t uid, int *out_fd, uint64_t *out_size,
+		     struct err *err) MUST_CHECK;
 /* Whole content, mapped or read into the arena. */
-bool view_message(struct view *v, uint32_t uid, struct arena *ar, struct str *out, struct err *err) MUST_CHECK;
+bool view_message(struct view *v, uint32_t uid, struct arena *ar, struct str *out,
+		  struct err *err) MUST_CHECK;
 struct msg_details {
 	int64_t internaldate; /* s */
 	int64_t savedate;     /* 0: unknown */
@@ -228,6 +253,7 @@ struct msg_details {
 	struct str summary;   /* mime/summary.h's encoding: ENVELOPE, BODYSTRUCTURE, subject ... */
 };
 /* The cached details; made from the file and stored when absent. */
-bool view_details(struct view *v, uint32_t uid, struct arena *ar, struct msg_details *out, struct err *err) MUST_CHECK;
+bool view_details(struct view *v, uint32_t uid, struct arena *ar, struct msg_details *out,
+		  struct err *err) MUST_CHECK;
 /* internaldate alone, from the hot row. */
 bool view_internaldate(struct view *v, uint32_t uid, int64_t *out, struct err *err) MUST_CHECK;

@@ -209,7 +209,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_list), T(test_create_refused), T(test_special), T(test_special_all), T(test_delete), T(test_rename),
+		T(test_list),        T(test_create_refused), T(test_special),
+		T(test_special_all), T(test_delete),         T(test_rename),
 	};
 	return RUN_TESTS(tests);
 }

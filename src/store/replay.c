@@ -317,8 +317,8 @@ static bool repair(struct replay *r, const struct replay_file *f, struct done_re
 	return make_again(r, f->mailbox, rec, f->name, content, err);
 }
 
-static bool repair_all(struct store *s, struct str address, struct id id, uint32_t action, content_of_fn *content_of,
-		       void *ctx, struct err *err)
+static bool repair_all(struct store *s, struct str address, struct id id, uint32_t action,
+		       content_of_fn *content_of, void *ctx, struct err *err)
 {
 	struct replay *r = begin(s);
 	struct replay_account *a;
