@@ -112,8 +112,10 @@ static bool unlink_all(struct part *p, const struct target_list *l, bool *out_mo
 			*out_moved = true; /* by another program, or gone: the scan tells */
 			continue;
 		}
-		if (!edit_remove(&p->edit, l->at[i].hot.uid, err))
+		if (!edit_remove(&p->edit, l->at[i].hot.uid, err)) {
+			*out_moved = true; /* its row stays without a file: a scan sees to it */
 			return false;
+		}
 	}
 	return true;
 }

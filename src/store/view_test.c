@@ -394,12 +394,41 @@ static void test_watch(void **state)
 	bed_check(b);
 }
 
+static uint64_t seven(void *ctx, struct str journal)
+{
+	(void)ctx;
+	(void)journal;
+	return 7;
+}
+
+/* A watermark is the first number that is not settled. */
+static void test_settled_of_others(void **state)
+{
+	struct bed *b = *state;
+	struct account *a = b->account;
+	struct cold c = {.seq = 6};
+	struct err err;
+
+	bed_place(b, "INBOX", STR("Subject: a\r\n\r\n"));
+	b->store->o.watermark = seven;
+	assert_done(account_lock(a, USE_READ, &err), err);
+	assert_done(account_index(a, &err) && index_begin(a->hot->index, &err) &&
+			    index_journal(a->hot->index, STR("mailbox-7"), &c.journal, &err) &&
+			    index_commit(a->hot->index, &err),
+		    err);
+	assert_true(is_settled(b->store, a->hot->index, &c));
+	c.seq = 7;
+	assert_false(is_settled(b->store, a->hot->index, &c));
+	account_unlock(a);
+	b->store->o.watermark = NULL;
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_place_and_read), T(test_flags),  T(test_expunge_and_hold),
 		T(test_copy_move),      T(test_append), T(test_quota),
-		T(test_watch)};
+		T(test_watch),     T(test_settled_of_others)};
 	return RUN_TESTS(tests);
 }
