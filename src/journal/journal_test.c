@@ -211,8 +211,8 @@ static void a_checkpoint_wakes_who_waits_for_room(void **state)
 	struct journal *j = open_journal(f);
 	atomic_int written = 0;
 	for (int n = 0; n < 16; n++)
-		assert_true(journal_append(j, JOURNAL_MESSAGE, &(struct iovec){big, sizeof big}, 1, count_written, &written,
-					   NULL, &err));
+		assert_true(journal_append(j, JOURNAL_MESSAGE, &(struct iovec){big, sizeof big}, 1,
+					   count_written, &written, NULL, &err));
 	while (written < 8) /* two fit a segment */
 		usleep(1000);
 	usleep(20000); /* that it waits, if it does */

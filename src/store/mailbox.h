@@ -158,8 +158,7 @@ struct new_message {
 /* Queue: places a batch in one mailbox (made when absent): tmp, lock, state, rename, DONE (lazy),
  * index rows in one transaction, unlock, changed(). A base name that is there already (replay) is
  * adopted, not placed again: looked for when it may be, or the id is older than this store. Each
- * message has its
- * own outcome; false: none was placed. seq 0: placed, but DONE could not be queued. */
+ * message has its own outcome; false: none was placed. seq 0: placed, but DONE could not be queued. */
 bool mailbox_place(struct account *a, struct str mailbox, struct new_message *m, size_t n, bool over_quota_ok,
 		   struct err *err) MUST_CHECK;
 /* IMAP APPEND, JMAP import: the same, with content in the record (or file and directory synced).
