@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
-/* pabal queue list, pabal queue show ID. */
+/* pabal queue: list, show, status, and what is to become of mail that waits. */
 #include "cli/cli.h"
 #include "cli/control.h"
 #include "cli/table.h"
@@ -85,4 +85,139 @@ int cmd_queue_show(struct cli *cli)
 	json_write_object_end(&w);
 	return show(cli, buf_str(&request), "no such message in the queue",
 		    "대기열에 그런 메일이 없습니다", CLI_NOT_FOUND);
+}
+
+/* ---- retry, hold, release, bounce, remove -------------------------------------------------- */
+
+struct deed {
+	const char *verb;
+	const char *ask_en, *ask_ko;   /* with the number of messages */
+	const char *done_en, *done_ko;
+};
+
+static struct str deed_request(struct cli *cli, const struct deed *d, bool only_count, struct buf *out)
+{
+	static const char *const members[] = {"sender", "recipient", "domain"};
+	struct json_writer w;
+	buf_clear(out);
+	json_write_init(&w, out);
+	json_write_object_begin(&w);
+	json_write_member_cstr(&w, "verb", d->verb);
+	json_write_member_bool(&w, "count_only", only_count);
+	json_write_member_bool(&w, "all", cli_has(cli, "--all"));
+	if (cli_arg(cli, 0).p)
+		json_write_member_str(&w, "id", cli_arg(cli, 0));
+	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+		struct str option = arena_fmt(cli->arena, "--%s%c", members[i], 0);
+		if (cli_has(cli, option.p))
+			json_write_member_str(&w, members[i], cli_option(cli, option.p));
+	}
+	json_write_object_end(&w);
+	return buf_str(out);
+}
+
+static long long number(const struct json_doc *doc, const char *name)
+{
+	return (long long)json_value_int_or(json_value_member(json_doc_root(doc), name), 0);
+}
+
+static int deed(struct cli *cli, const struct deed *d)
+{
+	BUF_SCOPED request = {0};
+	JSON_DOC_SCOPED counted = NULL;
+	JSON_DOC_SCOPED done = NULL;
+	if (!cli_arg(cli, 0).p && !cli_has(cli, "--all") && !cli_has(cli, "--sender") &&
+	    !cli_has(cli, "--recipient") && !cli_has(cli, "--domain"))
+		return cli_usage(
+			cli, "%s",
+			cli_text(cli, "name an ID, --sender, --recipient, --domain or --all",
+				 "ID, --sender, --recipient, --domain, --all 중 하나를 지정하십시오"));
+	int code = ask(cli, deed_request(cli, d, true, &request), &counted);
+	if (code)
+		return code;
+	if (number(counted, "matched") == 0)
+		return cli_fail(cli, CLI_NOT_FOUND, "%s",
+				number(counted, "busy")
+					? cli_text(cli, "that mail is being sent just now", "지금 보내는 중인 메일입니다")
+					: cli_text(cli, "nothing in the queue fits", "대기열에 해당하는 메일이 없습니다"));
+	struct str question = arena_fmt(cli->arena, "%lld %s%c", number(counted, "matched"),
+					cli->korean ? d->ask_ko : d->ask_en, 0);
+	if (!cli_confirm(cli, question.p))
+		return CLI_USAGE;
+	code = ask(cli, deed_request(cli, d, false, &request), &done);
+	if (code)
+		return code;
+	if (cli->json)
+		json_value_print(json_doc_root(done), &cli->out);
+	else
+		cli_print(cli, "%lld %s\n", number(done, "changed"), cli->korean ? d->done_ko : d->done_en);
+	return CLI_OK;
+}
+
+#define DEED(name, ask_en, ask_ko, done_en, done_ko) \
+	int cmd_queue_##name(struct cli *cli); \
+	int cmd_queue_##name(struct cli *cli) \
+	{ \
+		return deed(cli, &(struct deed){"queue." #name, ask_en, ask_ko, done_en, done_ko}); \
+	}
+DEED(retry, "entries of the queue: try them now?", "건을 지금 다시 보낼까요?", "tried again", "건을 다시 보냅니다")
+DEED(hold, "entries of the queue: hold them?", "건을 보류할까요?", "held", "건을 보류했습니다")
+DEED(release, "entries of the queue: release them?", "건의 보류를 풀까요?", "released", "건의 보류를 풀었습니다")
+DEED(bounce, "entries of the queue: return them to their senders?", "건을 보낸 이에게 돌려보낼까요?", "returned",
+     "건을 돌려보냈습니다")
+DEED(remove, "entries of the queue: delete them for good?", "건을 완전히 지울까요?", "removed", "건을 지웠습니다")
+
+/* ---- status -------------------------------------------------------------------------------- */
+
+static void cell_int(struct table *t, const struct json_value *m, const char *name)
+{
+	table_cell_fmt(t, "%lld", (long long)json_value_int_or(json_value_member(m, name), 0));
+}
+
+static void cell_span(struct table *t, int64_t seconds)
+{
+	if (seconds <= 0)
+		table_cell(t, STR("-"));
+	else
+		print_age(t, seconds);
+}
+
+int cmd_queue_status(struct cli *cli);
+int cmd_queue_status(struct cli *cli)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	int code = ask(cli, STR("{\"verb\":\"queue.status\"}"), &doc);
+	if (code)
+		return code;
+	const struct json_value *root = json_doc_root(doc);
+	if (cli->json) {
+		json_value_print(root, &cli->out);
+		return CLI_OK;
+	}
+	const struct json_value *list = json_value_member(root, "destinations");
+	int64_t now = json_value_int_or(json_value_member(root, "now"), 0);
+	if (json_value_count(list) == 0) {
+		cli_print(cli, "%s\n", cli_text(cli, "No mail waits for other servers.",
+						"다른 서버로 보낼 대기 메일이 없습니다."));
+		return CLI_OK;
+	}
+	struct table *t = table_new(
+		cli->arena,
+		cli_text(cli, "DESTINATION|>WAITING|>HELD|>ACTIVE|>OLDEST|>NEXT TRY|>PAUSED|REASON",
+			 "목적지|>대기|>보류|>전송 중|>가장 오래됨|>다음 시도|>멈춤|이유"));
+	for (size_t i = 0; i < json_value_count(list); i++) {
+		const struct json_value *m = json_value_item(list, i);
+		int64_t oldest = json_value_int_or(json_value_member(m, "oldest"), 0);
+		int64_t next = json_value_int_or(json_value_member(m, "next_try"), 0);
+		cell_member(t, m, "destination");
+		cell_int(t, m, "waiting");
+		cell_int(t, m, "held");
+		cell_int(t, m, "active");
+		cell_span(t, oldest ? now - oldest : 0);
+		cell_span(t, next - now);
+		cell_span(t, json_value_int_or(json_value_member(m, "paused_until"), 0) - now);
+		cell_member(t, m, "reason");
+	}
+	table_print(t, &cli->out);
+	return CLI_OK;
 }

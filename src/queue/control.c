@@ -22,7 +22,9 @@ static void write_deferred(struct json_writer *w, const struct deferred *d)
 {
 	json_write_object_begin(w);
 	member_id(w, &d->id);
-	json_write_member_cstr(w, "state", d->busy ? "active" : "deferred");
+	json_write_member_cstr(w, "state", d->busy   ? "active"
+					   : d->held ? "held"
+						     : "deferred");
 	json_write_member_int(w, "action", d->action);
 	json_write_member_cstr(w, "sender", d->sender);
 	json_write_member_cstr(w, "recipient", d->account);
@@ -90,6 +92,21 @@ static void refuse(struct json_writer *w, const char *kind, const char *text)
 	json_write_object_end(w);
 }
 
+static void status(struct queue *q, struct json_writer *w)
+{
+	struct queue_counts n;
+	queue_counts(q, &n);
+	json_write_object_begin(w);
+	json_write_member_bool(w, "ok", true);
+	json_write_member_int(w, "now", clock_wall_s());
+	json_write_member_int(w, "waiting", (int64_t)n.waiting);
+	json_write_member_int(w, "deferred", (int64_t)n.deferred);
+	json_write_member_int(w, "relayed", (int64_t)n.relayed);
+	json_write_member_int(w, "bounced", (int64_t)n.bounced);
+	(void)remote_status(q, w); /* a queue that stops has no destinations to tell */
+	json_write_object_end(w);
+}
+
 void queue_control(struct queue *q, struct str request_json, struct buf *reply_json)
 {
 	struct json_writer w;
@@ -104,13 +121,15 @@ void queue_control(struct queue *q, struct str request_json, struct buf *reply_j
 	struct str verb = json_value_str_or(json_value_member(root, "verb"), STR_NONE);
 	struct str id = json_value_str_or(json_value_member(root, "id"), STR_NONE);
 	bool show = str_eq(verb, STR("queue.show"));
-	if (!show && !str_eq(verb, STR("queue.list"))) {
+	if (show || str_eq(verb, STR("queue.list"))) {
+		json_write_object_begin(&w);
+		json_write_member_bool(&w, "ok", true);
+		json_write_member_int(&w, "now", clock_wall_s());
+		list(q, show ? id : STR_NONE, &w);
+		json_write_object_end(&w);
+	} else if (str_eq(verb, STR("queue.status"))) {
+		status(q, &w);
+	} else if (!queue_manage(q, verb, root, &w)) {
 		refuse(&w, "not_found", "no such verb");
-		return;
 	}
-	json_write_object_begin(&w);
-	json_write_member_bool(&w, "ok", true);
-	json_write_member_int(&w, "now", clock_wall_s());
-	list(q, show ? id : STR_NONE, &w);
-	json_write_object_end(&w);
 }

@@ -234,7 +234,8 @@ static bool nothing_there(struct source *s, uint64_t *to, struct err *err)
 static void count_read(struct queue *q, size_t bytes)
 {
 	const struct journal_options *o = &q->o.journal; /* smtp's are configured alike */
-	uint64_t all = (o->segment_bytes ? o->segment_bytes : 16 << 20) * (uint64_t)(o->segments_max ? o->segments_max : 16);
+	uint64_t all = (o->segment_bytes ? o->segment_bytes : 16 << 20) *
+		       (uint64_t)(o->segments_max ? o->segments_max : 16);
 	lock_take(&q->lock);
 	q->bytes_read += bytes;
 	bool due = q->bytes_read >= all / 4 && !q->checkpointing;

@@ -625,7 +625,7 @@ bool queue_open(const struct queue_options *o, struct queue **out, struct err *e
 	q->o.expire_s = o->expire_s ? o->expire_s : 5 * 24 * 3600;
 	q->o.retry_s = o->retry_s ? o->retry_s : 300;
 	q->o.delay_warning_s = o->delay_warning_s ? o->delay_warning_s : 4 * 3600;
-	q->deferred_fd = q->done_fd = q->tmp_fd = -1;
+	q->deferred_fd = q->done_fd = q->tmp_fd = q->hold_fd = -1;
 	q->plans = map_new();
 	q->ended = map_new();
 	struct replay *p = replay_of(q);
@@ -756,6 +756,7 @@ void queue_free(struct queue *q)
 	fd_close(&q->deferred_fd);
 	fd_close(&q->done_fd);
 	fd_close(&q->tmp_fd);
+	fd_close(&q->hold_fd);
 	cond_fini(&q->work);
 	cond_fini(&q->room);
 	cond_fini(&q->idle);

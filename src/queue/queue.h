@@ -63,7 +63,8 @@ struct queue_options {
 	struct str postmaster; /* address for people, and for bounces that nobody else can get */
 	bool over_quota_temp;  /* over quota: try again (true) or bounce */
 	int64_t expire_s;      /* deferred mail is bounced after this; 0: 5 days */
-	int64_t retry_s;       /* between attempts of deferred mail; 0: 300 */
+	int64_t retry_s;       /* until the first new attempt of deferred mail; 0: 300 */
+	int64_t retry_max_s;   /* longest time between attempts; 0: 4 hours */
 	int64_t delay_warning_s; /* 0: 4 hours */
 	/* Remote delivery; relay NULL: remote recipients wait in the spool until they expire. */
 	struct relay_services relay;

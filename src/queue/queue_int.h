@@ -10,7 +10,7 @@
  *   report.c   bounces and delivery notices
  *   remote.c   destinations, when to try them, what became of it; shape.c how fast
  *   spool.c    spool/deferred: what could not be done now
- *   control.c  pabal queue
+ *   control.c  pabal queue: what is there; manage.c what is to become of it
  *
  * Life of a message here: an item is made when its record is read; its plan is committed; each
  * action is a job for the placer that its account hashes to; when the last action has ended, the
@@ -102,6 +102,7 @@ struct deferred {
 	char *last_error;
 };
 
+struct json_writer;
 struct replay;
 struct remote;
 struct queue {
@@ -111,7 +112,7 @@ struct queue {
 	struct arena *arena; /* queue's life: names, recovered plans */
 	struct journal *journal;
 	struct store *store;
-	int deferred_fd, done_fd, tmp_fd;
+	int deferred_fd, done_fd, tmp_fd, hold_fd;
 	struct remote *remote;
 	pthread_t planner;
 	bool started, stopping;
@@ -228,6 +229,11 @@ struct deferred *spool_take_due(struct queue *q, int64_t now_s, int64_t *out_nex
 int64_t spool_next_try(const struct queue *q, unsigned attempts); /* when after so many attempts */
 /* Nobody is at work on it any more; called with the lock. */
 void spool_released(struct queue *q, struct deferred *d);
+/* With the lock: it is the caller's until spool_released or spool_finished. False: it is at work. */
+bool spool_claim(struct queue *q, struct deferred *d);
+/* Durable after spool_hold_sync. Of a claimed one. */
+bool spool_hold(struct queue *q, struct deferred *d, bool hold, struct err *err);
+bool spool_hold_sync(struct queue *q, struct err *err);
 void deferred_free(struct deferred *d);
 
 /* remote.c: other servers. One thread. */
@@ -237,4 +243,12 @@ void remote_free(struct queue *q);
 void remote_poke(struct queue *q); /* look at what is due */
 /* Actions of one item for one domain; the item must have its plan committed. */
 void remote_send(struct queue *q, struct item *i, const struct action **actions, size_t n);
-void remote_control(struct queue *q, struct buf *reply_json); /* queue.status */
+/* The member "destinations" of queue.status; false: the thread does not run. */
+bool remote_status(struct queue *q, struct json_writer *w);
+/* Somebody wants it tried now: dead destinations too. Pauses that the peer asked for stay. */
+void remote_retry(struct queue *q);
+
+/* manage.c: queue.retry, hold, release, bounce, remove. */
+struct json_value;
+/* False: no such verb, nothing was written. */
+bool queue_manage(struct queue *q, struct str verb, const struct json_value *request, struct json_writer *w);

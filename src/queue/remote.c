@@ -17,13 +17,16 @@
 
 #include "base/clock.h"
 #include "base/embed.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "explain/explain.h"
 #include "json/json.h"
 #include "mail/dsn.h"
 #include "queue/shape.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +39,8 @@ enum {
 	ROUTE_TTL_MAX_S = 3600,
 	SPREAD_S = 30,          /* what does not fit in memory comes again in so many seconds */
 	JOBS_MAX = 200,         /* transactions under way in all */
+	SAVE_US = 10 * 1000000, /* the state of the shapes is written so often at most */
+	SHAPING_MAX = 4 << 20,
 };
 
 struct unit {
@@ -51,6 +56,11 @@ struct unit {
 	struct str mta, tls;
 	bool reused;
 	uint32_t ms;
+};
+
+struct waiting {
+	uint64_t n, held;
+	uint32_t oldest_s, next_try_s;
 };
 
 struct dest {
@@ -69,9 +79,10 @@ struct dest {
 	int64_t held_until_us;
 	unsigned fails;
 	char reason[160];
+	struct waiting waiting; /* for dests_status */
 };
 
-enum input_kind { INPUT_UNIT, INPUT_ROUTE, INPUT_RESULT };
+enum input_kind { INPUT_UNIT, INPUT_ROUTE, INPUT_RESULT, INPUT_RETRY, INPUT_STATUS };
 struct input {
 	struct input *next;
 	enum input_kind kind;
@@ -79,18 +90,29 @@ struct input {
 	struct dest *dest;
 	struct route_answer route;
 	char *hosts;
+	struct question_of_status *status;
+};
+
+/* On the stack of who waits for it. */
+struct question_of_status {
+	struct json_writer *out;
+	bool done; /* guarded by remote.lock */
 };
 
 struct remote {
 	struct queue *q;
 	struct lock lock;
-	struct cond work;
+	struct cond work, answered;
 	pthread_t thread;
 	bool started, stopping, poked;
 	struct input *first, **tail; /* guarded by lock */
 	/* the thread's own */
 	struct arena *arena;
 	struct shapes *shapes;
+	struct buf saved;      /* the shapes' state as it is in spool/shaping */
+	bool shapes_changed;
+	int64_t saved_us;
+	struct explain *explain;
 	struct map *dests_by_name;
 	struct dest *dests;
 	size_t jobs;
@@ -155,17 +177,21 @@ static bool too_old(const struct queue *q, const struct item *i)
 	return clock_wall_s() - i->envelope.received_us / 1000000 > q->o.expire_s;
 }
 
-static void unit_bounce(struct queue *q, struct unit *u, const struct action *a, int outcome,
+/* False: the bounce cannot be written now (auth is away, the disk is full): the mail stays. */
+static bool unit_bounce(struct queue *q, struct unit *u, const struct action *a, int outcome,
 			struct str diagnostic, struct str mta)
 {
 	struct err err = {0};
+	if (!bounce_late(q, u->item, a, outcome, diagnostic, mta, &err)) {
+		log_err(LOG_ERROR, "queue.bounce.failed", &err);
+		return false;
+	}
 	log_event(LOG_INFO, "queue.bounced", K_STR(rcpt, a->account), K_STR(why, diagnostic),
 		  K_STR(peer, mta));
-	if (!bounce_late(q, u->item, a, outcome, diagnostic, mta, &err))
-		log_err(LOG_ERROR, "queue.bounce.failed", &err);
 	ended(q, u, a, ENDED_BOUNCED);
 	LOCK_SCOPED(&q->lock);
 	q->counts.bounced++;
+	return true;
 }
 
 /* The rest is tried later. */
@@ -216,9 +242,16 @@ static void unit_finish(struct queue *q, struct unit *u)
 /* All recipients of the unit failed for good. */
 static void unit_fail(struct queue *q, struct unit *u, int outcome, const char *why)
 {
+	const struct action **left = mem_resize_array(NULL, u->n, sizeof *left);
+	size_t left_n = 0;
 	for (size_t k = 0; k < u->n; k++)
-		unit_bounce(q, u, u->actions[k], outcome, str_of(why), STR_NONE);
-	unit_finish(q, u);
+		if (!unit_bounce(q, u, u->actions[k], outcome, str_of(why), STR_NONE))
+			left[left_n++] = u->actions[k];
+	if (left_n)
+		unit_put_off(q, u, left, left_n, why, 0);
+	else
+		unit_finish(q, u);
+	free(left);
 }
 
 /* ---- destinations ------------------------------------------------------------------------ */
@@ -437,22 +470,25 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 	q->o.relay.relay(q->o.relay.ctx, &job, on_result, u);
 }
 
-static bool says(struct str text, const char *word)
+/* What a reply tells about our speed: the table of share/explain.tsv knows the providers' wordings. */
+static enum shape_hit hit_of(const struct remote *r, const struct unit *u, const struct relay_reply *p)
 {
-	return str_find_nocase(text, str_of(word)) != STR_NPOS;
-}
-
-/* What a reply tells about our speed. */
-static enum shape_hit hit_of(const struct relay_reply *p)
-{
+	static const enum explain_stage stages[] = {
+		[RELAY_RECIPIENT] = EXPLAIN_STAGE_RCPT,
+		[RELAY_MESSAGE] = EXPLAIN_STAGE_DATA,
+		[RELAY_SESSION] = EXPLAIN_STAGE_CONNECT,
+		[RELAY_HOSTS] = EXPLAIN_STAGE_CONNECT,
+	};
+	struct explanation why;
 	if (p->code / 100 == 2)
 		return SHAPE_OK;
 	if (!p->code)
 		return SHAPE_NEUTRAL;
-	if (says(p->text, "block") || says(p->text, "blacklist") || says(p->text, "denied for your ip"))
+	explain_reply_at(r->explain, p->text, u->mta, stages[p->scope], u->arena, &why);
+	bool ours = why.fault != EXPLAIN_FAULT_SENDER_DOMAIN && why.fault != EXPLAIN_FAULT_SENDER;
+	if (ours && why.destination == EXPLAIN_DESTINATION_HOLD)
 		return SHAPE_BLOCKED;
-	if (p->code / 100 == 4 &&
-	    (says(p->text, "too many") || says(p->text, "rate") || says(p->text, "4.7.28")))
+	if (ours && why.destination == EXPLAIN_DESTINATION_SLOW)
 		return SHAPE_SLOW;
 	return p->code == 421 && p->scope == RELAY_SESSION ? SHAPE_CLOSED : SHAPE_NEUTRAL;
 }
@@ -494,7 +530,7 @@ static void unit_result(struct remote *r, struct unit *u)
 	for (size_t k = 0; k < u->n; k++) {
 		const struct relay_reply *p = &u->replies[k];
 		const struct action *a = u->actions[k];
-		enum shape_hit h = hit_of(p);
+		enum shape_hit h = hit_of(r, u, p);
 		if (h == SHAPE_OK ? hit == SHAPE_NEUTRAL : h > hit)
 			hit = h;
 		reached |= p->code != 0;
@@ -509,9 +545,10 @@ static void unit_result(struct remote *r, struct unit *u)
 			q->counts.relayed++;
 			lock_drop(&q->lock);
 		} else if (p->status.class == 5 || p->code / 100 == 5) {
-			unit_bounce(q, u, a,
-				    p->code ? (int)outcome_of_status(p->status) : (int)p->outcome,
-				    p->text, u->mta);
+			if (!unit_bounce(q, u, a,
+					 p->code ? (int)outcome_of_status(p->status) : (int)p->outcome,
+					 p->text, u->mta))
+				left[left_n++] = a;
 		} else {
 			worst = p;
 			left[left_n++] = a;
@@ -520,6 +557,7 @@ static void unit_result(struct remote *r, struct unit *u)
 	char why[200];
 	reply_text(why, worst);
 	shape_end(d->shape, hit, str_of(why), clock_wall_us());
+	r->shapes_changed = true;
 	if (reached) {
 		d->fails = 0;
 		d->held_until_us = 0;
@@ -527,9 +565,14 @@ static void unit_result(struct remote *r, struct unit *u)
 	if (!left_n) {
 		unit_finish(q, u);
 	} else if (too_old(q, u->item)) {
+		size_t stay = 0;
 		for (size_t k = 0; k < left_n; k++)
-			unit_bounce(q, u, left[k], OUTCOME_EXPIRED, str_of(why), u->mta);
-		unit_finish(q, u);
+			if (!unit_bounce(q, u, left[k], OUTCOME_EXPIRED, str_of(why), u->mta))
+				left[stay++] = left[k];
+		if (stay)
+			unit_put_off(q, u, left, stay, why, 0);
+		else
+			unit_finish(q, u);
 	} else {
 		bool dead = worst->scope == RELAY_HOSTS && !reached;
 		warn_of_delay(q, u, left[0], worst);
@@ -613,6 +656,138 @@ static void begin_ready(struct remote *r, int64_t *wake_us)
 	}
 }
 
+/* ---- what people see -------------------------------------------------------------------- */
+
+/* Counts what is in the spool by destination. */
+static void count_waiting(struct remote *r)
+{
+	for (struct dest *d = r->dests; d; d = d->next)
+		d->waiting = (struct waiting){0};
+	LOCK_SCOPED(&r->q->lock);
+	for (struct deferred *f = r->q->deferred; f; f = f->next) {
+		if (f->kind != ACTION_REMOTE || f->busy)
+			continue;
+		struct waiting *w = &dest_of(r, domain_of(str_of(f->account)))->waiting;
+		w->n++;
+		w->held += f->held;
+		if (!w->oldest_s || f->received_s < w->oldest_s)
+			w->oldest_s = f->received_s;
+		if (!f->held && (!w->next_try_s || f->next_try_s < w->next_try_s))
+			w->next_try_s = f->next_try_s;
+	}
+}
+
+static void dest_status(const struct dest *d, struct json_writer *w)
+{
+	const struct shape *s = d->shape;
+	int64_t now = clock_wall_us();
+	bool paused = s && now < s->paused_until_us, dead = now < d->held_until_us;
+	int64_t until = paused && (!dead || s->paused_until_us > d->held_until_us) ? s->paused_until_us
+			: dead                                                     ? d->held_until_us
+										   : 0;
+	json_write_object_begin(w);
+	json_write_member_str(w, "destination", d->name);
+	json_write_member_str(w, "group", s ? s->name : STR_NONE);
+	json_write_member_str(w, "hosts", str_of(d->hosts));
+	json_write_member_int(w, "waiting", (int64_t)(d->waiting.n + d->ready_n));
+	json_write_member_int(w, "held", (int64_t)d->waiting.held);
+	json_write_member_int(w, "active", (int64_t)d->active);
+	json_write_member_int(w, "connections", s ? s->conn_now : 0);
+	json_write_member_int(w, "speed_percent", s ? (int64_t)(s->rate_factor * 100) : 100);
+	json_write_member_int(w, "oldest", d->waiting.oldest_s);
+	json_write_member_int(w, "next_try", d->waiting.next_try_s);
+	json_write_member_int(w, "paused_until", until / 1000000);
+	json_write_member_str(w, "reason", str_of(dead || !s ? d->reason : s->reason));
+	json_write_object_end(w);
+}
+
+static void dests_status(struct remote *r, struct json_writer *w)
+{
+	count_waiting(r);
+	json_write_name(w, STR("destinations"));
+	json_write_array_begin(w);
+	for (struct dest *d = r->dests; d; d = d->next)
+		if (d->waiting.n || d->ready_n || d->active || (d->shape && d->shape->reason[0]) ||
+		    clock_wall_us() < d->held_until_us)
+			dest_status(d, w);
+	json_write_array_end(w);
+}
+
+bool remote_status(struct queue *q, struct json_writer *w)
+{
+	struct remote *r = q->remote;
+	struct question_of_status asked = {.out = w};
+	struct input *i = mem_zalloc(sizeof *i);
+	*i = (struct input){.kind = INPUT_STATUS, .status = &asked};
+	if (!r) {
+		free(i);
+		return false;
+	}
+	LOCK_SCOPED(&r->lock);
+	if (!r->started || r->stopping) {
+		free(i);
+		return false;
+	}
+	if (!r->first)
+		r->tail = &r->first;
+	*r->tail = i;
+	r->tail = &i->next;
+	cond_signal(&r->work);
+	while (!asked.done) /* the thread answers all that was asked before it ends */
+		cond_wait(&r->answered, &r->lock);
+	return true;
+}
+
+void remote_retry(struct queue *q)
+{
+	if (q->remote)
+		input_add(q->remote, (struct input){.kind = INPUT_RETRY});
+}
+
+/* ---- the shapes' state ------------------------------------------------------------------ */
+
+static void shapes_write(struct remote *r)
+{
+	struct queue *q = r->q;
+	BUF_SCOPED now = {0};
+	struct err err = {0};
+	r->shapes_changed = false;
+	r->saved_us = clock_mono_us();
+	shapes_save(r->shapes, &now);
+	if (str_eq(buf_str(&now), buf_str(&r->saved)))
+		return;
+	/* Not synced: after a power loss it may be an older one, or none. */
+	FD_SCOPED fd = file_openat(q->tmp_fd, "shaping", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0 || !file_write_all(fd, now.p, now.n, &err) ||
+	    file_renameat(q->tmp_fd, "shaping", q->o.spool_fd, "shaping") != 0) {
+		(void)(err.kind != ERR_NONE || err_sys(&err, "cannot write spool/shaping"));
+		log_err(LOG_WARN, "queue.shaping.failed", &err);
+		return;
+	}
+	buf_clear(&r->saved);
+	buf_add(&r->saved, buf_str(&now));
+}
+
+static void shapes_read(struct remote *r)
+{
+	struct err ignored = {0};
+	if (file_read_whole(r->q->o.spool_fd, "shaping", SHAPING_MAX, &r->saved, &ignored))
+		shapes_restore(r->shapes, buf_str(&r->saved));
+}
+
+static void shapes_write_when_due(struct remote *r, int64_t *wake_us)
+{
+	int64_t wait = r->saved_us + SAVE_US - clock_mono_us();
+	if (!r->shapes_changed)
+		return;
+	if (wait <= 0)
+		shapes_write(r);
+	else if (clock_wall_us() + wait < *wake_us)
+		*wake_us = clock_wall_us() + wait;
+}
+
+/* ---- the loop --------------------------------------------------------------------------- */
+
 static void handle(struct remote *r, struct input *in)
 {
 	switch (in->kind) {
@@ -624,6 +799,17 @@ static void handle(struct remote *r, struct input *in)
 		break;
 	case INPUT_RESULT:
 		unit_result(r, in->unit);
+		break;
+	case INPUT_RETRY:
+		for (struct dest *d = r->dests; d; d = d->next)
+			d->held_until_us = 0;
+		break;
+	case INPUT_STATUS:
+		dests_status(r, in->status->out);
+		lock_take(&r->lock);
+		in->status->done = true;
+		cond_broadcast(&r->answered);
+		lock_drop(&r->lock);
 		break;
 	}
 	free(in);
@@ -646,6 +832,7 @@ static void *remote_main(void *arg)
 		int64_t wake = INT64_MAX;
 		take_due(r, &wake);
 		begin_ready(r, &wake);
+		shapes_write_when_due(r, &wake);
 		lock_take(&r->lock);
 		if (r->first || r->poked || r->stopping)
 			continue;
@@ -655,7 +842,12 @@ static void *remote_main(void *arg)
 				&r->work, &r->lock,
 				clock_mono_us() + (wait < 3600 * 1000000LL ? wait : 3600 * 1000000LL));
 	}
+	for (struct input *in = r->first; in; in = in->next)
+		if (in->kind == INPUT_STATUS)
+			in->status->done = true; /* with nothing in it */
+	cond_broadcast(&r->answered);
 	lock_drop(&r->lock);
+	shapes_write(r);
 	return NULL;
 }
 
@@ -670,11 +862,13 @@ bool remote_start(struct queue *q, struct err *err)
 	r->dests_by_name = map_new();
 	lock_init(&r->lock, LOCK_QUEUE_REMOTE);
 	cond_init(&r->work);
+	cond_init(&r->answered);
 	struct str table = q->o.shaping;
 	if (!table.n)
 		table = (struct str){(const char *)queue_shaping[0].bytes, queue_shaping[0].size};
-	if (!shapes_new(table, &r->shapes, err))
+	if (!shapes_new(table, &r->shapes, err) || !explain_load(STR_NONE, &r->explain, err))
 		return false;
+	shapes_read(r);
 	errno = pthread_create(&r->thread, NULL, remote_main, r);
 	if (errno)
 		return err_sys(err, "cannot start the queue's threads");
@@ -717,6 +911,9 @@ void remote_free(struct queue *q)
 	shapes_free(r->shapes);
 	map_free(r->dests_by_name);
 	cond_fini(&r->work);
+	cond_fini(&r->answered);
+	explain_free(r->explain);
+	buf_free(&r->saved);
 	lock_fini(&r->lock);
 	arena_free(r->arena);
 	free(r);

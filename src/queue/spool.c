@@ -13,6 +13,7 @@
  * done. What has been done after all: its DONE or OUTCOME is made durable, then the file moves to
  * spool/done, and goes with the next checkpoint: so a crash finds either the file in deferred (and the
  * store adopts what is placed already) or a durable record, and in done/ the content to repair it.
+ * An empty file of the same name in spool/hold: not to be tried until released.
  */
 #include "queue/queue_int.h"
 
@@ -28,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
 	SPOOL_NAME_MAX = 40,
@@ -56,9 +58,9 @@ static bool spool_name_parse(const char *name, struct id *id, uint32_t *action)
 
 bool spool_open(struct queue *q, struct err *err)
 {
-	static const char *const names[] = {"deferred", "done", "tmp"};
-	int *const fds[] = {&q->deferred_fd, &q->done_fd, &q->tmp_fd};
-	for (int k = 0; k < 3; k++) {
+	static const char *const names[] = {"deferred", "done", "tmp", "hold"};
+	int *const fds[] = {&q->deferred_fd, &q->done_fd, &q->tmp_fd, &q->hold_fd};
+	for (int k = 0; k < 4; k++) {
 		if (file_mkdirat(q->o.spool_fd, names[k], 0700) != 0 && errno != EEXIST)
 			return err_sys(err, "cannot create spool/%s", names[k]);
 		*fds[k] = file_openat(q->o.spool_fd, names[k], O_RDONLY | O_DIRECTORY, 0);
@@ -151,14 +153,17 @@ void spool_again(struct queue *q, struct deferred *d, const char *why, int64_t n
 	d->next_try_s = (uint32_t)next_try_s;
 }
 
-/* retry_s, twice that, ... at most four hours, give or take a tenth (RFC 5321 4.5.4.1). */
+/* retry_s, twice that, ... at most retry_max_s, give or take a tenth (RFC 5321 4.5.4.1). */
 int64_t spool_next_try(const struct queue *q, unsigned attempts)
 {
 	int64_t wait = q->o.retry_s;
-	for (unsigned k = 1; k < attempts && wait < RETRY_MAX_S; k++)
+	int64_t most = q->o.retry_max_s ? q->o.retry_max_s : RETRY_MAX_S;
+	if (most < wait)
+		most = wait;
+	for (unsigned k = 1; k < attempts && wait < most; k++)
 		wait *= 2;
-	if (wait > RETRY_MAX_S && q->o.retry_s < RETRY_MAX_S)
-		wait = RETRY_MAX_S;
+	if (wait > most)
+		wait = most;
 	return clock_wall_s() + wait - wait / 10 + (int64_t)(random_u64() % (uint64_t)(wait / 5 + 1));
 }
 
@@ -278,7 +283,8 @@ static void deferred_enter(struct queue *q, struct deferred *d)
 		d->next->prev = &d->next;
 	q->deferred = d;
 	q->deferred_n++;
-	heap_add(q, d);
+	if (!d->held)
+		heap_add(q, d);
 }
 
 static void deferred_leave(struct queue *q, struct deferred *d)
@@ -439,7 +445,10 @@ static void load_one(struct queue *q, const char *name)
 	/* All at once would be a burst: spread over a minute. For a mailbox at once: a life that was killed
 	 * may have placed it already (queue_settle waits for these). */
 	d->loaded = d->kind == ACTION_PLACE;
-	d->next_try_s = (uint32_t)(now + (d->loaded ? 0 : (int64_t)(random_u64() % 60)));
+	uint64_t spread = 1 + q->deferred_n / 50; /* only many make a burst */
+	d->next_try_s =
+		(uint32_t)(now + (d->loaded ? 0 : (int64_t)(random_u64() % (spread < 60 ? spread : 60))));
+	d->held = faccessat(q->hold_fd, name, F_OK, 0) == 0;
 	deferred_enter(q, d);
 }
 
@@ -471,6 +480,8 @@ void spool_finished(struct queue *q, struct deferred *d)
 		log_event(LOG_ERROR, "queue.deferred.stuck", K_CSTR(path, name), K_INT(errno, errno));
 	lock_take(&q->lock);
 	deferred_leave(q, d);
+	if (d->held)
+		file_unlinkat(q->hold_fd, name, 0);
 	for (struct item *i = q->items; i; i = i->next) {
 		if (i->deferred == d)
 			i->deferred = NULL;
@@ -485,6 +496,37 @@ void spool_released(struct queue *q, struct deferred *d)
 	d->busy = d->loaded = false;
 	if (!d->held && d->heap_at == NOT_IN_HEAP)
 		heap_add(q, d);
+}
+
+bool spool_claim(struct queue *q, struct deferred *d)
+{
+	lock_held(&q->lock);
+	if (d->busy)
+		return false;
+	heap_remove(q, d);
+	d->busy = true;
+	return true;
+}
+
+bool spool_hold(struct queue *q, struct deferred *d, bool hold, struct err *err)
+{
+	char name[SPOOL_NAME_MAX];
+	spool_name(name, &d->id, d->action);
+	if (hold) {
+		FD_SCOPED fd = file_openat(q->hold_fd, name, O_WRONLY | O_CREAT, 0600);
+		if (fd < 0)
+			return err_sys(err, "cannot write in spool/hold");
+	} else if (file_unlinkat(q->hold_fd, name, 0) != 0 && errno != ENOENT) {
+		return err_sys(err, "cannot remove from spool/hold");
+	}
+	LOCK_SCOPED(&q->lock);
+	d->held = hold;
+	return true;
+}
+
+bool spool_hold_sync(struct queue *q, struct err *err)
+{
+	return file_fsync(q->hold_fd) == 0 || err_sys(err, "cannot sync spool/hold");
 }
 
 void spool_sweep_begin(struct queue *q, struct buf *names)

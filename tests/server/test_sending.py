@@ -7,11 +7,12 @@ The other servers are in sending_peers.py.
 import email
 import email.policy
 import json
+import subprocess
 import time
 
 import pytest
 
-from conftest import DOMAIN, wait_until
+from conftest import DOMAIN, PROGRAM, wait_until
 from sending_peers import Dns, Sink, certificate, dead_port
 
 RELAY = 'relay { enabled = yes }\nqueue { retry_min = 1s }\n'
@@ -369,3 +370,78 @@ def test_by_mx(make_pabal):
     finally:
         for s in stack:
             s.__exit__()
+
+
+# ---- pabal queue
+
+def status(p):
+    return {d["destination"]: d for d in json.loads(p.cli("queue", "status", "--json").stdout)["destinations"]}
+
+
+def test_queue_verbs(make_pabal, sink):
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port) + "queue { retry_min = 1h }\n")
+    sink.answer = lambda verb, s: "451 4.3.0 later" if verb == "RCPT" else None
+    for name in "abcdef":
+        submit(p, "%s@%s.example" % (name, name), subject=name)
+    wait_until(lambda: [r["state"] for r in waiting(p)] == ["deferred"] * 6, 20, "not deferred", 0.1)
+    here = status(p)["*"]
+    assert here["waiting"] == 6 and here["next_try"] > time.time() and "451 4.3.0 later" in p.cli("queue", "list").stdout
+    assert "*" in p.cli("queue", "status").stdout
+
+    assert p.cli("queue", "remove", check=False).returncode != 0            # names nothing
+    assert p.cli("queue", "remove", "--all", check=False).returncode != 0   # not confirmed
+    assert p.cli("queue", "remove", "--recipient", "x@x.example", "--yes", check=False).returncode != 0
+    assert len(waiting(p)) == 6
+
+    p.cli("queue", "remove", "--recipient", "a@a.example", "--yes")
+    p.cli("queue", "bounce", "--domain", "b.example", "--yes")
+    p.cli("queue", "hold", "--recipient", "c@c.example", "--yes")
+    assert {r["recipient"]: r["state"] for r in waiting(p)}["c@c.example"] == "held"
+    _, groups = machine_part(wait_inbox(p, 1)[0])
+    assert groups[0]["Final-Recipient"] == "rfc822; b@b.example" and groups[0]["Action"] == "failed"
+
+    sink.answer = lambda verb, s: None
+    d = next(r["id"] for r in waiting(p) if r["recipient"] == "d@d.example")
+    p.cli("queue", "retry", d, "--yes")
+    assert sink.wait(1)[0].rcpts == ["d@d.example"]
+    p.restart()  # held mail stays held, the rest is tried
+    sink.wait(3)
+    wait_until(lambda: [r["state"] for r in waiting(p)] == ["held"], 20, "the held one is not alone", 0.1)
+    assert status(p)["*"]["held"] == 1
+    p.cli("queue", "release", "--sender", p.address("test1"), "--yes")
+    sink.wait(4)
+    wait_empty(p)
+    assert sorted(m.rcpts[0][0] for m in sink.messages) == ["c", "d", "e", "f"] and len(inbox(p)) == 1
+    assert p.restart() and waiting(p) == [] and len(sink.messages) == 4
+
+
+def test_retry_wakes_a_dead_destination(make_pabal):
+    held, port = dead_port()
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % port))
+    submit(p, "a@a.example")
+    wait_until(lambda: "connect" in status(p)["*"]["reason"] if status(p) else False, 20, "not paused", 0.1)
+    assert status(p)["*"]["paused_until"] > time.time() + 20
+    held.close()
+    with Sink(port=port) as sink:
+        p.cli("queue", "retry", "--all", "--yes")
+        sink.wait(1)
+        wait_empty(p)
+
+
+def test_mailq(make_pabal, tmp_path):
+    p = make_pabal()
+    (tmp_path / "mailq").symlink_to(PROGRAM)
+    done = subprocess.run([tmp_path / "mailq", "--config", p.config], capture_output=True, text=True, timeout=30,
+                          env=p.env, check=False)
+    assert done.returncode == 0 and done.stdout == p.cli("queue", "list").stdout
+
+
+def test_pauses_survive_a_restart(make_pabal, sink):
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port))
+    sink.answer = lambda verb, s: "421 4.7.0 go away for now" if verb == "CONNECT" else None
+    submit(p, "a@a.example")
+    until = wait_until(lambda: status(p).get("*", {}).get("paused_until"), 20, "not paused", 0.1)
+    p.restart()
+    submit(p, "b@a.example")
+    wait_until(lambda: len(waiting(p)) == 2)
+    assert status(p)["*"]["paused_until"] == until and sink.count("EHLO") == 0
