@@ -118,6 +118,7 @@ bool journal_reader_each(struct journal_reader *r, uint64_t from, uint64_t to, j
 /* Highest good sequence number on disk and the owner's last checkpoint position. */
 bool journal_reader_bounds(struct journal_reader *r, uint64_t *out_watermark, uint64_t *out_last,
 			   struct err *err) MUST_CHECK;
-/* Side files: opened read-only. Missing is ERR_NOT_FOUND, what cannot be one ERR_CORRUPT; any other error may pass. */
+/* Side files: opened read-only. Missing is ERR_NOT_FOUND, what cannot be one ERR_CORRUPT; other errors
+ * may pass. */
 bool journal_reader_side(struct journal_reader *r, const char *name, int *out_fd,
 			 struct err *err) MUST_CHECK;

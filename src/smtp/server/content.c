@@ -125,6 +125,16 @@ static bool must_spill(struct smtp_session *s)
 	return false;
 }
 
+/* Looking for the header's end costs as much as there is of it: not for each octet of a slow sender. */
+static bool worth_a_look(struct smtp_tx *tx)
+{
+	enum { LOOK_STEP = 4096 };
+	if (!tx->header_done && tx->body.n - tx->header_looked < LOOK_STEP)
+		return false;
+	tx->header_looked = tx->body.n;
+	return true;
+}
+
 /* After something was appended. */
 static void gathered(struct smtp_session *s)
 {
@@ -138,7 +148,7 @@ static void gathered(struct smtp_session *s)
 		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID, "a line is longer than %llu octets",
 			     (unsigned long long)max_line);
 	else if (tx->side || must_spill(s)) {
-		if (header_ready(s, false)) {
+		if (worth_a_look(tx) && header_ready(s, false)) {
 			to_side(s, body_of(tx));
 			tx->body.n = tx->body_at;
 		}
