@@ -42,7 +42,7 @@ struct relay_job {
 	struct str destination;  /* connections are reused per destination: group name, or domain */
 	struct str domain;       /* the recipients' domain, or the smarthost's setting */
 	struct str
-		hosts; /* candidates in order, by one space: "mx1.example.org mx2.example.org:2525 [192.0.2.1]" */
+		hosts; /* in order, by one space: "mx1.example.org mx2.example.org:2525 [192.0.2.1]" */
 	uint16_t port;           /* of hosts without one */
 	bool lmtp;
 	enum relay_tls tls;
