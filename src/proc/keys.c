@@ -18,6 +18,7 @@
 #include "proc/keys_int.h"
 #include "proc/role_int.h"
 #include <pthread.h>
+#include <stdlib.h>
 
 enum { KEYS_MAX = 32, PEM_MAX = 1 << 20, CREDIT_AHEAD = 256, CREDIT_MAX = 100000 };
 
@@ -56,6 +57,15 @@ static void free_set(struct key_set *s)
 	for (size_t i = 0; i < s->n; i++)
 		key_free(s->key[i]);
 	s->n = 0;
+}
+
+void keys_free(struct keys_role *k)
+{
+	free_set(&k->now);
+	free_set(&k->before);
+	pthread_rwlock_destroy(&k->sets);
+	lock_fini(&k->lock);
+	free(k);
 }
 
 bool keys_load(struct keys_role *k, struct str pems, uint32_t generation, struct err *err)

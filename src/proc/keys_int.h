@@ -10,6 +10,7 @@ struct role;
 struct peer;
 struct keys_role;
 void *keys_create(struct role *r);
+void keys_free(struct keys_role *k); /* the role itself lives as long as its process */
 /* All keys, each preceded by a line "# chain". */
 bool keys_load(struct keys_role *k, struct str pems, uint32_t generation, struct err *err) MUST_CHECK;
 bool keys_sign(struct keys_role *k, struct peer *p, const struct msg_sign *m, struct buf *sig,

@@ -50,6 +50,15 @@ static int set_up(void **state)
 	return 0;
 }
 
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	key_free(f->key);
+	keys_free(f->keys);
+	return 0;
+}
+
 static bool sign(struct fixture *f, struct peer *door, const struct key *key, uint32_t form, struct str text,
 		 enum err_kind *out)
 {
@@ -154,9 +163,9 @@ static void chains_in_one_buffer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(handshakes_only, set_up),
-		cmocka_unit_test_setup(as_many_as_connections, set_up),
-		cmocka_unit_test_setup(changing_over, set_up),
+		cmocka_unit_test_setup_teardown(handshakes_only, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(as_many_as_connections, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changing_over, set_up, tear_down),
 		cmocka_unit_test(chains_in_one_buffer),
 	};
 	return cmocka_run_group_tests_name("proc/keys", tests, NULL, NULL);

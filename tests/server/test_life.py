@@ -205,15 +205,10 @@ def test_roles_die_with_the_master(make_pabal):
     assert p.status()["state"] == "ready"
 
 
-def test_start_is_quick(make_pabal):
-    """Not a benchmark: only that nothing waits for a timer."""
-    p = make_pabal()
-    assert p.status()["ready_after_ms"] < 10000
-
-
 def test_a_port_in_use_is_said(make_pabal):
     p = make_pabal(start=False)
     with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("127.0.0.1", p.base + 143))
         s.listen()
         failed = subprocess.run([PROGRAM, "quickstart", "--dir", str(p.demo)], capture_output=True, text=True,
