@@ -274,7 +274,9 @@ static void report_death(struct master *m, struct child *c, int status)
 		  K_INT(code, note.code), K_INT(value, note.syscall), K_CSTR(sid, note.sid),
 		  K_CSTR(qid, note.qid), K_CSTR(account, note.account));
 	log_frames(&note);
-	add_suspect(m, &note);
+	/* A door's word for it would let a captured one set aside whom it likes. */
+	if (c->role == ROLE_MAILBOX || c->role == ROLE_QUEUE)
+		add_suspect(m, &note);
 }
 
 static void on_death(struct master *m, struct child *c, int status)
