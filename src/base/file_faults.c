@@ -45,6 +45,7 @@ struct rule {
 static struct rule rules[RULES_MAX];
 static size_t rule_count;
 static int trace_fd = -1;
+static const char *while_path; /* the rules hold while it exists; NULL: always */
 static char role_name[ROLE_MAX];
 static _Atomic uint64_t op_count;
 
@@ -112,6 +113,7 @@ void file_faults_init(const char *role)
 		if (text.n)
 			add_rule(text, str_of(role));
 	}
+	while_path = getenv("PABAL_FAULT_WHILE");
 	/* A role that comes back after it was killed shall live. */
 	const char *once = getenv("PABAL_FAULT_ONCE");
 	if (rule_count && once && unlink(once) < 0)
@@ -153,6 +155,8 @@ bool file_fault(enum file_op op)
 		if (trace_fd >= 0)
 			trace(nth, op);
 	}
+	if (rule_count && while_path && access(while_path, F_OK) < 0)
+		return false;
 	for (size_t i = 0; i < rule_count; i++) {
 		if (!applies(&rules[i], op))
 			continue;

@@ -789,6 +789,12 @@ void journal_side_discard(struct journal *j, const char *name)
 	file_unlinkat(j->dirfd, name, 0);
 }
 
+bool journal_has_room(struct journal *j)
+{
+	LOCK_SCOPED(&j->lock);
+	return room_left(j);
+}
+
 uint64_t journal_committed(struct journal *j)
 {
 	LOCK_SCOPED(&j->lock);

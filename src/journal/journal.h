@@ -86,6 +86,7 @@ bool journal_append_lazy(struct journal *j, enum journal_type type, const struct
 			 uint64_t *out_seq, struct err *err) MUST_CHECK;
 /* Waits until everything queued so far, lazy records too, is durable. */
 bool journal_flush(struct journal *j, struct err *err) MUST_CHECK;
+bool journal_has_room(struct journal *j);      /* on the file system, beyond the reserve */
 uint64_t journal_committed(struct journal *j); /* highest durable sequence number */
 uint64_t journal_watermark(struct journal *j); /* all below is settled */
 /* Fill in percent of segments in use; for back-pressure. */

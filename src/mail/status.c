@@ -2,6 +2,7 @@
  * Copyright the pabal authors */
 #include "mail/status.h"
 #include <assert.h>
+#include <errno.h>
 
 static const struct outcome_row rows[] = {
 #define OUTCOME(name, code, class, subject, detail, turn, en, ko)                              \
@@ -92,7 +93,10 @@ enum outcome outcome_of_err(const struct err *err)
 	case ERR_CONFLICT: return OUTCOME_BAD_COMMAND;
 	case ERR_QUOTA: return OUTCOME_OVER_QUOTA_TEMP;
 	case ERR_TEMP: break;
-	case ERR_IO: break;
+	case ERR_IO:
+		if (err->sys == ENOSPC || err->sys == EDQUOT)
+			return OUTCOME_SYSTEM_FULL;
+		break;
 	case ERR_CORRUPT: break;
 	case ERR_GONE: break;
 	}

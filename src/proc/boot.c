@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/ids.h"
 #include "proc/master_int.h"
+#include "store/mailbox.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -40,6 +41,14 @@ static bool boot_id(struct buf *out, struct err *err)
 	return true;
 }
 
+/* A role marked that what it wrote may not have reached the disk, or somebody asked for it. */
+static bool disk_failed(const struct config *c)
+{
+	FD_SCOPED mail = open(config_path(c, SETTING_MAIL_DIR), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return mail >= 0 && store_is_forced_cold(mail);
+}
+
 bool boot_is_cold(const struct config *c, bool *out, struct err *err)
 {
 	BUF_SCOPED id = {0};
@@ -57,7 +66,7 @@ bool boot_is_cold(const struct config *c, bool *out, struct err *err)
 	}
 	struct str rest = buf_str(&mark);
 	struct str before = str_cut(&rest, ' ');
-	*out = !str_eq(before, buf_str(&id)) && !str_eq(str_trim(rest), STR("clean"));
+	*out = (!str_eq(before, buf_str(&id)) && !str_eq(str_trim(rest), STR("clean"))) || disk_failed(c);
 	return true;
 }
 
@@ -68,7 +77,8 @@ bool boot_mark(const struct config *c, bool clean, struct err *err)
 
 	if (!open_data(c, &dir, err) || !boot_id(&mark, err))
 		return false;
-	if (clean && file_syncfs(dir) < 0)
+	FD_SCOPED mail = open(config_path(c, SETTING_MAIL_DIR), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (clean && (file_syncfs(dir) < 0 || (mail >= 0 && file_syncfs(mail) < 0)))
 		return err_sys(err, "syncfs");
 	buf_add(&mark, clean ? STR(" clean\n") : STR(" running\n"));
 	return file_replace_whole(dir, "boot", buf_str(&mark), 0600, err);

@@ -535,6 +535,8 @@ static struct journal_options journal_opts(struct mailbox_role *m, const struct 
 		.name = name,
 		.segment_bytes = config_size(c, SETTING_JOURNAL_SEGMENT_SIZE),
 		.segments_max = (unsigned)config_int(c, SETTING_JOURNAL_SEGMENTS),
+		/* Less than smtp leaves: what is there can still be moved and removed. */
+		.reserve_bytes = config_size(c, SETTING_SMTP_RESERVE_DISK) / 2,
 		.half_full = checkpoint_early,
 		.half_full_ctx = m,
 	};

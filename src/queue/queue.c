@@ -327,7 +327,12 @@ static uint64_t checkpoint_bounds(struct queue *q, struct buf *extra)
 /* Deferred files are synced here, not one by one. */
 static bool spool_sync(struct queue *q, struct err *err)
 {
-	return file_syncfs(q->deferred_fd) == 0 || err_sys(err, "cannot sync the spool");
+	if (file_syncfs(q->deferred_fd) == 0)
+		return true;
+	/* The kernel says so once, and forgets the pages: a later success would prove nothing. */
+	err_sys(err, "cannot sync the spool");
+	store_distrust(q->store, err);
+	return false;
 }
 
 bool queue_checkpoint(struct queue *q, struct err *err)

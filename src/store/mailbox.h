@@ -45,6 +45,10 @@ bool store_new(const struct store_options *o, struct store **out, struct err *er
 void store_free(struct store *s);
 /* The next start with cold counts a power loss, also within this boot (pabal recover --cold). */
 bool store_force_cold(int root_fd, struct err *err) MUST_CHECK;
+bool store_is_forced_cold(int root_fd); /* for the master: begin cold */
+/* A syncfs failed, here or for a directory whose files the journal stands for too: no checkpoint of
+ * any process succeeds any more, and the next start of the server is a cold one. */
+void store_distrust(struct store *s, const struct err *why);
 
 /* Journal replay of this process's DONE and APPEND records, between store_new and the first use.
  * Warm: nothing or a rescan. Cold: size and CRC of each unsettled file are compared, made again

@@ -518,6 +518,8 @@ bool mailbox_append(struct account *a, struct str mailbox, struct new_message *m
 	err_clear(&m->err);
 	if (!mailbox_name_normal(ar, mailbox, &name, err))
 		return false;
+	if (a->store->o.journal && !journal_has_room(a->store->o.journal))
+		return err_set(err, ERR_LIMIT, "insufficient system storage");
 	if (!b.sync && !(b.pending = pending_new(m, size, done, ctx, err)))
 		return false;
 	struct pending *p = b.pending;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define RUN_FILE "pabal-run"
+#define BOOT_FORCED "forced"
 enum { RUN_FILE_MAX = 4096, BOOT_ID_MAX = 64 };
 
 /* ---- power losses ----------------------------------------------------------------------- */
@@ -63,6 +64,11 @@ static bool count_epoch(struct store *s, bool cold, struct err *err)
 	bool known = !str_eq(now, STR("unknown")); /* else every process counts: UIDs leap more often */
 	if (then.p && str_eq(then, now) && (known || !cold))
 		return true;
+	/* What another process found about the disk holds for us too, until all begin cold. */
+	if (str_eq(then, STR(BOOT_FORCED)) && !cold) {
+		s->sync_failed = true;
+		return true;
+	}
 	if (cold && then.p)
 		s->epoch++;
 	struct str text =
@@ -90,8 +96,21 @@ bool store_force_cold(int root_fd, struct err *err)
 	uint64_t epoch = 1;
 	struct str boot = STR_NONE;
 	parse_run(buf_str(&file), &epoch, &boot);
-	struct str text = arena_fmt(ar, "epoch %llu\nboot forced\n", (unsigned long long)epoch);
+	struct str text = arena_fmt(ar, "epoch %llu\nboot " BOOT_FORCED "\n", (unsigned long long)epoch);
 	return file_replace_whole(root_fd, RUN_FILE, text, 0600, err);
+}
+
+bool store_is_forced_cold(int root_fd)
+{
+	BUF_SCOPED file = {0};
+	uint64_t epoch;
+	struct str boot = STR_NONE;
+	struct err none;
+
+	if (!file_read_whole(root_fd, RUN_FILE, RUN_FILE_MAX, &file, &none))
+		return false;
+	parse_run(buf_str(&file), &epoch, &boot);
+	return str_eq(boot, STR(BOOT_FORCED));
 }
 
 /* ---- new and free ----------------------------------------------------------------------- */
@@ -161,12 +180,18 @@ bool store_syncfs(struct store *s, struct err *err)
 	if (file_syncfs(s->root_fd) == 0)
 		return true;
 	err_sys(err, "syncfs of the mail directory");
-	__atomic_store_n(&s->sync_failed, true, __ATOMIC_RELEASE);
+	store_distrust(s, err);
+	return false;
+}
+
+void store_distrust(struct store *s, const struct err *why)
+{
 	struct err marker;
+
+	__atomic_store_n(&s->sync_failed, true, __ATOMIC_RELEASE);
 	if (!store_force_cold(s->root_fd, &marker))
 		log_err(LOG_ERROR, "store.cold.unmarked", &marker);
-	log_err(LOG_ERROR, "store.syncfs.failed", err);
-	return false;
+	log_err(LOG_ERROR, "store.syncfs.failed", why);
 }
 
 static void begin_checkpoint(struct store *s)

@@ -8,6 +8,7 @@
  * are the same object are passed over. While expunges are held back, the view has a snapshot of its
  * own in which the gone messages stay.
  */
+#include "base/log.h"
 #include "store/maildir/listing.h"
 #include "store/store_int.h"
 #include <stdlib.h>
@@ -157,18 +158,21 @@ static void add_recent(struct view *v, uint32_t first, uint32_t last)
 
 /* The first session that is told of a message has it as \Recent; with EXAMINE it stays so for the
  * next one (RFC 3501 2.3.2). */
-static bool take_recent(struct view *v, struct index *ix, const struct index_mailbox *m, uint32_t uidnext,
-			struct err *err)
+static void take_recent(struct view *v, const struct index_mailbox *m, uint32_t uidnext)
 {
+	struct err err;
+
 	uint32_t from = m->recent_uid;
 
-	if (from >= uidnext)
-		return true;
-	if (v->snapshot->count && snapshot_at_least(v->snapshot, from) <= v->snapshot->count)
-		add_recent(v, from, uidnext - 1);
-	else
-		return true;
-	return v->read_only || index_recent_told(ix, m->row, uidnext, err);
+	if (from >= uidnext || !v->snapshot->count ||
+	    snapshot_at_least(v->snapshot, from) > v->snapshot->count)
+		return;
+	add_recent(v, from, uidnext - 1);
+	if (v->read_only || index_recent_told(v->account->hot->index, m->row, uidnext, &err))
+		return;
+	/* On a full disk mail can still be read; the next session sees them as recent once more. */
+	log_err(LOG_WARN, "store.recent.failed", &err);
+	account_index_failed(v->account, &err);
 }
 
 static uint32_t count_recent(const struct view *v)
@@ -229,10 +233,8 @@ static bool open_locked(struct view *v, struct err *err)
 	if (!load(v, d, &v->snapshot, &m, err) || !note_keywords(v, d, err))
 		return false;
 	note_state(v, d, &m);
-	if (take_recent(v, v->account->hot->index, &m, v->uidnext, err))
-		return true;
-	account_index_failed(v->account, err);
-	return false;
+	take_recent(v, &m, v->uidnext);
+	return true;
 }
 
 bool view_open(struct account *a, struct str name, bool read_only, struct view **out, struct err *err)
@@ -426,10 +428,7 @@ static bool refresh_locked(struct view *v, bool hold, struct arena *ar, struct v
 	take_snapshot(v, new, hold, ar, out);
 	snapshot_unref(new);
 	note_state(v, d, &m);
-	if (!take_recent(v, a->hot->index, &m, v->uidnext, err)) {
-		account_index_failed(a, err);
-		return false;
-	}
+	take_recent(v, &m, v->uidnext);
 	out->recent = count_recent(v);
 	out->keywords_grew = v->keywords_n > keywords_before;
 	return true;

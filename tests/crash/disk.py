@@ -117,6 +117,9 @@ class SmallDisk:
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="pabal-small-"))
         must("mount", "-t", "tmpfs", "-o", "size=%dm,mode=755" % megabytes, "tmpfs", self.path)
 
+    def sync(self):
+        """As PowerDisk has it; there is nothing to sync."""
+
     def fill(self):
         """Takes all room but the last block or two; returns the file to be removed for room."""
         ballast = self.path / "ballast"

@@ -30,6 +30,7 @@ import disk  # noqa: E402
 import harness  # noqa: E402
 from clients import Imap, Lost, Pop3, Refused, Smtp, make_message, token_of  # noqa: E402,F401
 from conftest import PROGRAM  # noqa: E402
+from harness import scenario  # noqa: E402,F401
 
 
 @contextlib.contextmanager
