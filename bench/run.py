@@ -472,11 +472,13 @@ def main():
         print('\nstopped', file=sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nothing stays behind
+            signal.signal(number, signal.SIG_IGN)
         procs.stop_all()
         if options.keep:
             say(f'kept: {top}')
         else:
+            say('removing what was made ...')
             shutil.rmtree(top, ignore_errors=True)
         shutil.rmtree(run_dir, ignore_errors=True)
 
