@@ -23,9 +23,10 @@ def tls_context():
 
 
 class Client:
-    def __init__(self, host, port, tls=False, timeout=30):
+    def __init__(self, host, port, tls=False, timeout=30, source=None):
+        """source: the address to come from: each belongs to one of the processes behind a port."""
         try:
-            self.socket = socket.create_connection((host, port), timeout=timeout)
+            self.socket = socket.create_connection((host, port), timeout, (source, 0) if source else None)
             if tls:
                 self.socket = tls_context().wrap_socket(self.socket)
         except OSError as e:

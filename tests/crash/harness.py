@@ -96,8 +96,8 @@ class Instance:
     def pop3(self, user):
         return Pop3(self.pabal.host, self.pabal.port("pop3"), self.address(user), self.passwords[self.address(user)])
 
-    def smtp(self, service="smtp"):
-        return Smtp(self.pabal.host, self.pabal.port(service))
+    def smtp(self, source=None):
+        return Smtp(self.pabal.host, self.pabal.port("smtp"), source=source)
 
     def make_mailboxes(self):
         for user in self.users:
@@ -343,7 +343,7 @@ class Load:
                 return
 
     def sender(self, rng, _):
-        with self.i.smtp(rng.choice(("smtp", "smtp", "lmtp"))) if False else self.i.smtp() as client:
+        with self.i.smtp(source="127.0.0.%d" % rng.randrange(1, 9)) as client:
             for _ in range(rng.randrange(1, 12)):
                 if self.stop.is_set():
                     return

@@ -217,7 +217,7 @@ class Pabal:
     def kill_role(self, name, sig=signal.SIGKILL, wait=True):
         """Kills a process of the server; waits until the master has a new one ready."""
         self.expected_crashes = True
-        pid = self.role(name)["pid"]
+        pid = self.wait_role(name)["pid"]  # never 0, which would be our own process group
         os.kill(pid, sig)
         if wait:
             self.wait_role(name, other_than=pid)

@@ -160,8 +160,8 @@ def test_journals_at_different_checkpoints_and_fewer_processes(machine):
         with i.imap(user) as m:
             i.append(m, RNG, user, "INBOX")
             i.append(m, RNG, user, "Box1")
-    for _ in range(8):  # both smtp processes, as the kernel spreads them
-        with i.smtp() as s:
+    for n in range(8):  # both smtp processes
+        with i.smtp(source="127.0.0.%d" % (n + 1)) as s:
             i.send(s, RNG, i.users)
     i.power.sync_foreign()
     i.power.off()

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the pabal authors
+"""Many journals, recycled segments, damaged ones (DURABILITY tests 3 and 10)."""
+import os
+import random
+import signal
+
+import pytest
+
+from conftest import wait_until
+from crash import instance
+
+RNG = random.Random(5)
+
+
+@pytest.fixture
+def server():
+    with instance(seed=5) as i:
+        yield i
+
+
+def journals(i):
+    return i.pabal.demo / "data" / "journal"
+
+
+def hold_queue(i):
+    """From now on nothing is planned or placed."""
+    i.pabal.expected_crashes = True
+    os.kill(i.pabal.role("queue")["pid"], signal.SIGSTOP)
+
+
+def send_many(i, n, size=3000):
+    """Through several sessions, so that both smtp processes have some."""
+    for k in range(n):
+        with i.smtp(source="127.0.0.%d" % (1 + k % 8)) as s:
+            assert i.send(s, RNG, i.users, size)
+
+
+def test_fewer_processes_than_before(server):
+    """The journals of processes that run no more are drained: nothing of them is lost or done twice."""
+    i = server
+    for user in i.users:
+        with i.imap(user) as m:
+            i.append(m, RNG, user, "Box1")
+    hold_queue(i)
+    send_many(i, 12)
+    used = [p.name for p in journals(i).glob("smtp-*") if any(f.read_bytes()[:7] == b"PABALJ1" for f in p.glob("seg-*"))]
+    assert len(used) == 2, used
+    i.pabal.kill_all()
+    i.pabal.configure("process { smtp = 1  mailbox = 1 }")
+    i.pabal.start()
+    i.must_be_good()
+    i.pabal.kill_all()
+    i.pabal.configure("process { smtp = 3  mailbox = 3 }")
+    i.pabal.start()
+    send_many(i, 6)
+    i.must_be_good()
+
+
+def test_segments_are_recycled_and_say_nothing_old(server):
+    """Several times what the segments hold, then kills: no record of an earlier use is delivered again. A
+    message that is the copy of a whole segment is just a message."""
+    i = server
+    with i.smtp() as s:
+        for _ in range(300):
+            assert i.send(s, RNG, [RNG.choice(i.users)], 40000)
+    i.come_to_rest()
+    i.pabal.kill_all()
+    i.pabal.start()
+    i.must_be_good()
+    segment = max(journals(i).glob("smtp-*/seg-*"), key=lambda p: p.stat().st_mtime).read_bytes()
+    token, content = i.token(), None
+    body = segment[:900000].replace(b"\0", b"\1").replace(b"\r", b"").replace(b"\n", b"\r\n")
+    content = b"X-Token: " + token.encode() + b"\r\nSubject: segment\r\n\r\n" + body + b"\r\nend\r\n"
+    with i.imap("u1") as m:  # by APPEND, which takes any octets but NUL
+        i.ledger.new_message(token, content)
+        uidvalidity, uid = m.append("Box1", content)
+        i.ledger.happened(i.address("u1"), token, lambda w: (*w, "Box1"), True)
+        i.ledger.saw_uid(i.address("u1"), "Box1", uidvalidity, uid, token)
+    for who in ("mailbox-0", "mailbox-1"):
+        i.pabal.kill_role(who)
+    i.must_be_good()
+
+
+def last_records(path):
+    """Offset and length of each record of a segment, by its nonce (journal_int.h)."""
+    segment = path.read_bytes()
+    nonce, at, found = segment[8:16], 4096, []
+    while at + 32 <= len(segment):
+        length = int.from_bytes(segment[at + 8:at + 12], "little")
+        if segment[at + 24:at + 32] == nonce and length < len(segment):
+            found.append((at, length))
+            at += (32 + length + 7) & ~7
+        else:
+            at = (at // 4096 + 1) * 4096
+    return found
+
+
+def test_a_flipped_bit_costs_one_message_and_is_told(server):
+    i = server
+    hold_queue(i)
+    with i.smtp() as s:
+        tokens = [i.send(s, RNG, ["u1"], 3000) for _ in range(9)]
+    i.pabal.kill_all()
+    hurt = 0
+    for path in journals(i).glob("smtp-*/seg-*"):
+        octets = bytearray(path.read_bytes())
+        if octets[:7] != b"PABALJ1":
+            continue
+        at = octets.find(tokens[4].encode())
+        if at >= 0:
+            octets[at + 200] ^= 4
+            path.write_bytes(octets)
+            hurt += 1
+    assert hurt == 1
+    i.pabal.start()
+    assert i.pabal.wait_log("journal.damage")
+    i.come_to_rest()
+    account = i.address("u1")
+    for t in tokens:  # what was acknowledged and then destroyed is the only one that may be missing
+        i.ledger.worlds[(account, t)] = {()} if t == tokens[4] else {("INBOX",)}
+    i.check()
+    kept = [p for p in i.ledger.problems if "damaged-" not in p]
+    assert not kept, kept
+    assert any("damaged-" in p for p in i.ledger.problems), "the segment was not kept aside"
+
+
+def test_a_missing_side_file_costs_its_message_only(server):
+    i = server
+    hold_queue(i)
+    with i.smtp() as s:
+        before = i.send(s, RNG, ["u1"])
+        big = i.send(s, RNG, ["u1"], 100000)
+        after = i.send(s, RNG, ["u1"])
+    assert before and big and after
+    i.pabal.kill_all()
+    sides = list(journals(i).glob("smtp-*/side-*"))
+    assert len(sides) == 1
+    sides[0].unlink()
+    i.pabal.start()
+    i.pabal.wait_log("queue.record.damaged")
+    i.ledger.worlds[(i.address("u1"), big)] = {()}
+    i.must_be_good()
+
+
+def test_a_journal_that_was_lost_hides_no_later_mail(server):
+    i = server
+    send_many(i, 10)
+    i.come_to_rest()
+    i.pabal.stop()
+    for path in journals(i).glob("smtp-*/*"):
+        path.unlink()
+    i.pabal.start()
+    send_many(i, 4)
+    i.must_be_good()
+
+
+def test_the_last_message_of_a_killed_smtp_is_delivered(server):
+    """It was acknowledged, and queue never told: the next process sees to it."""
+    i = server
+    for _ in range(2):
+        os.kill(i.pabal.role("queue")["pid"], signal.SIGSTOP)
+        send_many(i, 2)
+        for role in ("smtp-0", "smtp-1", "queue"):
+            i.pabal.kill_role(role, wait=role == "queue")
+        for role in ("smtp-0", "smtp-1"):
+            i.pabal.wait_role(role)
+        wait_until(lambda: i.unsettled() is None, 20, "the last message waits for another one")
+    i.must_be_good()
