@@ -195,7 +195,7 @@ static void count_written(void *ctx, uint64_t seq, const struct err *err)
 
 static void half_full(void *ctx)
 {
-	*(int *)ctx += 1;
+	atomic_fetch_add((atomic_int *)ctx, 1);
 }
 
 /* The writer waits for a free segment: the checkpoint that makes one free wakes it. */
@@ -204,7 +204,7 @@ static void a_checkpoint_wakes_who_waits_for_room(void **state)
 	struct fixture *f = *state;
 	struct err err = {0};
 	static char big[60000];
-	int asked = 0;
+	atomic_int asked = 0;
 	f->o.wait_ms = 60000;
 	f->o.half_full = half_full;
 	f->o.half_full_ctx = &asked;

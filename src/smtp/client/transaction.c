@@ -294,7 +294,7 @@ static bool envelope_exchange(struct smtp_client *c, const struct relay_job *job
 	if (!pipelined && !p->accepted)
 		return true;
 	if ((!pipelined && !client_write(c, STR("DATA\r\n"))) ||
-	    !client_read(c, a, c->reply_ms, &p->data) || out_of_step(&p->data, 3))
+	    !client_read(c, a, c->reply_ms, &p->data) || (p->data.code != 354 && !reply_refuses(&p->data)))
 		goto broken;
 	p->data.scope = p->data.code == 421 ? RELAY_SESSION : RELAY_MESSAGE;
 	return true;
