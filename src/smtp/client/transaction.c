@@ -231,9 +231,9 @@ static bool lost(struct smtp_client *c, struct arena *a, struct relay_reply *r, 
 
 /* A reply that is neither yes nor no where it stands: we are out of step, so nothing after it means
  * anything, and least of all that the message was taken. */
-static bool out_of_step(const struct relay_reply *r, int wanted_class)
+static bool out_of_step(const struct relay_reply *r, bool yes)
 {
-	return r->code / 100 != wanted_class && !reply_refuses(r);
+	return !yes && !reply_refuses(r);
 }
 
 /* The peer says goodbye: recipients without a word of their own get this one. */
@@ -264,7 +264,7 @@ static bool envelope_exchange(struct smtp_client *c, const struct relay_job *job
 		if (!client_write(c, buf_str(&b)))
 			goto broken;
 	}
-	if (!client_read(c, a, c->reply_ms, &mail) || out_of_step(&mail, 2))
+	if (!client_read(c, a, c->reply_ms, &mail) || out_of_step(&mail, mail.code / 100 == 2))
 		goto broken;
 	if (mail.code == 421)
 		return goodbye(c, job, replies, mail);
@@ -279,7 +279,7 @@ static bool envelope_exchange(struct smtp_client *c, const struct relay_job *job
 		buf_clear(&b);
 		rcpt_line(c, job, &job->rcpt[k], &b);
 		if ((!pipelined && !client_write(c, buf_str(&b))) || !client_read(c, a, c->reply_ms, &r) ||
-		    out_of_step(&r, 2))
+		    out_of_step(&r, r.code / 100 == 2))
 			goto broken;
 		if (mail.code / 100 != 2)
 			continue;
@@ -294,7 +294,7 @@ static bool envelope_exchange(struct smtp_client *c, const struct relay_job *job
 	if (!pipelined && !p->accepted)
 		return true;
 	if ((!pipelined && !client_write(c, STR("DATA\r\n"))) ||
-	    !client_read(c, a, c->reply_ms, &p->data) || (p->data.code != 354 && !reply_refuses(&p->data)))
+	    !client_read(c, a, c->reply_ms, &p->data) || out_of_step(&p->data, p->data.code == 354))
 		goto broken;
 	p->data.scope = p->data.code == 421 ? RELAY_SESSION : RELAY_MESSAGE;
 	return true;
@@ -316,7 +316,7 @@ static bool final_replies(struct smtp_client *c, const struct relay_job *job, st
 		if (c->lmtp || !r.code) {
 			ok = client_read(c, a,
 					 c->reply_ms > FINAL_WAIT_MS ? c->reply_ms : c->reply_ms * 2, &r) &&
-			     !out_of_step(&r, 2);
+			     !out_of_step(&r, r.code / 100 == 2);
 			r.scope = r.code == 421 ? RELAY_SESSION : c->lmtp ? RELAY_RECIPIENT : RELAY_MESSAGE;
 		}
 		if (ok) {
