@@ -419,8 +419,23 @@ static bool recovered_first(struct queue *q, struct err *err)
 	return true;
 }
 
+static bool any_first_attempt(struct queue *q)
+{
+	LOCK_SCOPED(&q->lock);
+	for (const struct item *i = q->items; i; i = i->next) {
+		for (size_t k = 0; !i->deferred && i->states && k < i->plan.n; k++) {
+			if (i->plan.actions[k].kind == ACTION_REMOTE && i->states[k] == JOB_OPEN)
+				return true;
+		}
+	}
+	return false;
+}
+
 bool queue_settle(struct queue *q, struct err *err)
 {
+	/* Not awaited: who is not satisfied with what could be settled asks again. */
+	if (any_first_attempt(q))
+		remote_release(q);
 	return recovered_first(q, err) && queue_checkpoint(q, err);
 }
 

@@ -211,6 +211,9 @@ bool spool_load(struct queue *q, struct err *err);
  * synced: until the next checkpoint the journals have the message. */
 bool spool_defer(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
 		 const char *why, int64_t next_try_s, struct err *err);
+/* The same for actions that are being carried out; busy until spool_again or spool_finished. */
+bool spool_under_way(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
+		     struct deferred **out, struct err *err);
 /* Of a file's actions only these are left: durable when it returns. */
 bool spool_shrink(struct queue *q, const struct item *i, const struct action *const *left, size_t n,
 		  struct err *err);
@@ -241,6 +244,8 @@ bool remote_start(struct queue *q, struct err *err);
 void remote_stop(struct queue *q);
 void remote_free(struct queue *q);
 void remote_poke(struct queue *q); /* look at what is due */
+/* First attempts get files, so that their plans hold nothing back any more. */
+void remote_release(struct queue *q);
 /* Actions of one item for one domain; the item must have its plan committed. */
 void remote_send(struct queue *q, struct item *i, const struct action **actions, size_t n);
 /* The member "destinations" of queue.status; false: the thread does not run. */

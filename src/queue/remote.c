@@ -9,6 +9,10 @@
  * a big one does not stand before a small one. What fails for now goes to spool/deferred with all
  * that waits for the same dead destination, so it holds no memory and no other one's place.
  *
+ * An open plan keeps the journals from being released past it, and mail placed after it from being
+ * settled, so from being removed. A first attempt that takes its time is therefore given a file in
+ * spool/deferred while it goes on, as if it were a later one: after SLOW_US, or when somebody waits.
+ *
  * Order at a result: an accepted recipient's OUTCOME is queued for the journal at once; a crash
  * before it is durable sends that message twice, SMTP's one exception (RFC 1047). What is left is
  * in its file before the actions count as ended.
@@ -41,10 +45,14 @@ enum {
 	JOBS_MAX = 200,         /* transactions under way in all */
 	SAVE_US = 10 * 1000000, /* the state of the shapes is written so often at most */
 	SHAPING_MAX = 4 << 20,
+	SLOW_US = 2 * 1000000, /* a first attempt that takes longer gets a file */
 };
 
 struct unit {
 	struct unit *next;
+	struct unit *young_next, **young_prev; /* those without a file, oldest first */
+	int64_t since_us;
+	struct queue *queue;
 	struct item *item;
 	const struct action **actions; /* in the item's arena */
 	size_t n;
@@ -82,7 +90,7 @@ struct dest {
 	struct waiting waiting; /* for dests_status */
 };
 
-enum input_kind { INPUT_UNIT, INPUT_ROUTE, INPUT_RESULT, INPUT_RETRY, INPUT_STATUS };
+enum input_kind { INPUT_UNIT, INPUT_ROUTE, INPUT_RESULT, INPUT_RETRY, INPUT_STATUS, INPUT_RELEASE };
 struct input {
 	struct input *next;
 	enum input_kind kind;
@@ -115,6 +123,7 @@ struct remote {
 	struct explain *explain;
 	struct map *dests_by_name;
 	struct dest *dests;
+	struct unit *young, **young_tail;
 	size_t jobs;
 };
 
@@ -145,6 +154,7 @@ void remote_poke(struct queue *q)
 void remote_send(struct queue *q, struct item *i, const struct action **actions, size_t n)
 {
 	struct unit *u = mem_new(struct unit);
+	u->queue = q;
 	u->item = i;
 	u->n = n;
 	u->actions = arena_array(i->arena, n, sizeof *u->actions);
@@ -152,8 +162,41 @@ void remote_send(struct queue *q, struct item *i, const struct action **actions,
 	input_add(q->remote, (struct input){.kind = INPUT_UNIT, .unit = u});
 }
 
+void remote_release(struct queue *q)
+{
+	if (q->remote)
+		input_add(q->remote, (struct input){.kind = INPUT_RELEASE});
+}
+
+/* ---- first attempts ---------------------------------------------------------------------- */
+
+static void young_add(struct remote *r, struct unit *u)
+{
+	if (!r->young)
+		r->young_tail = &r->young;
+	u->since_us = clock_mono_us();
+	u->young_next = NULL;
+	u->young_prev = r->young_tail;
+	*r->young_tail = u;
+	r->young_tail = &u->young_next;
+}
+
+static void young_remove(struct unit *u)
+{
+	struct remote *r = u->queue->remote;
+	if (!u->young_prev)
+		return;
+	*u->young_prev = u->young_next;
+	if (u->young_next)
+		u->young_next->young_prev = u->young_prev;
+	else
+		r->young_tail = u->young_prev;
+	u->young_prev = NULL;
+}
+
 static void unit_free(struct unit *u)
 {
+	young_remove(u);
 	if (u->arena)
 		arena_free(u->arena);
 	free(u);
@@ -237,6 +280,96 @@ static void unit_finish(struct queue *q, struct unit *u)
 	for (size_t k = 0; k < u->n; k++)
 		action_ended(q, i, u->actions[k]);
 	unit_free(u);
+}
+
+/* An item of its own for the unit, as one from the spool: it holds no plan and no record of smtp. */
+static struct item *unit_item(struct queue *q, const struct unit *u, struct err *err)
+{
+	const struct item *from = u->item;
+	BUF_SCOPED b = {0};
+	struct item *i = item_new(q);
+	bool generated = u->actions[0]->generated.n > 0;
+	i->id = from->id;
+	envelope_encode(&b, &from->envelope);
+	bool ok = envelope_decode(arena_str(i->arena, buf_str(&b)), i->arena, &i->envelope, err);
+	i->content = arena_str(i->arena, generated ? u->actions[0]->generated : from->content);
+	i->plan = (struct plan){.id = from->id, .n = u->n};
+	i->plan.actions = arena_array(i->arena, u->n, sizeof *i->plan.actions);
+	for (size_t k = 0; k < u->n; k++) {
+		const struct action *a = u->actions[k];
+		i->plan.actions[k] = (struct action){
+			.number = a->number,
+			.kind = a->kind,
+			.account = arena_str(i->arena, a->account),
+			.rcpt = arena_str(i->arena, a->rcpt),
+			.mailbox = arena_str(i->arena, a->mailbox),
+			.rcpt_index = a->rcpt_index,
+		};
+	}
+	if (ok && !generated && from->side_fd >= 0) {
+		i->side_fd = fcntl(from->side_fd, F_DUPFD_CLOEXEC, 0);
+		i->side_bytes = from->side_bytes;
+		ok = i->side_fd >= 0 || err_sys(err, "cannot keep a side file");
+	}
+	i->bytes = i->content.n + 1024;
+	i->states = arena_zalloc(i->arena, u->n * sizeof *i->states);
+	i->open = u->n;
+	if (ok)
+		return i;
+	fd_close(&i->side_fd);
+	arena_free(i->arena);
+	return NULL;
+}
+
+/* The attempt goes on; its file, and an OUTCOME that names it, now stand for the mail. */
+static bool unit_release(struct queue *q, struct unit *u, struct err *err)
+{
+	struct item *was = u->item, *i = unit_item(q, u, err);
+	struct deferred *d;
+	if (!i)
+		return false;
+	if (!spool_under_way(q, was, u->actions, u->n, &d, err)) {
+		fd_close(&i->side_fd);
+		arena_free(i->arena);
+		return false;
+	}
+	i->deferred = d;
+	item_enter(q, i, 0);
+	const struct action **actions = arena_array(i->arena, u->n, sizeof *actions);
+	const struct action **before = u->actions;
+	u->item = i;
+	u->actions = actions;
+	for (size_t k = 0; k < u->n; k++) {
+		actions[k] = &i->plan.actions[k];
+		ended(q, u, actions[k], ENDED_DEFERRED);
+	}
+	for (size_t k = 0, n = u->n; k < n; k++)
+		action_ended(q, was, before[k]); /* with its last one, and the array, it goes */
+	return true;
+}
+
+/* Those that began before since_us. */
+static void release_older(struct remote *r, int64_t since_us)
+{
+	while (r->young && r->young->since_us <= since_us) {
+		struct unit *u = r->young;
+		struct err err = {0};
+		young_remove(u);
+		if (unit_release(r->q, u, &err))
+			continue;
+		/* No room on the disk: the journal keeps it. */
+		log_err(LOG_WARN, "queue.defer.failed", &err);
+		young_add(r, u);
+		return;
+	}
+}
+
+static void release_slow(struct remote *r, int64_t *wake_us)
+{
+	int64_t now = clock_mono_us();
+	release_older(r, now - SLOW_US);
+	if (r->young && clock_wall_us() + r->young->since_us + SLOW_US - now < *wake_us)
+		*wake_us = clock_wall_us() + r->young->since_us + SLOW_US - now;
 }
 
 /* All recipients of the unit failed for good. */
@@ -419,7 +552,7 @@ static void on_result(void *ctx, const struct relay_result *res)
 	u->tls = arena_str(u->arena, res->tls);
 	u->reused = res->reused;
 	u->ms = res->ms;
-	input_add(u->item->queue->remote, (struct input){.kind = INPUT_RESULT, .unit = u});
+	input_add(u->queue->remote, (struct input){.kind = INPUT_RESULT, .unit = u});
 }
 
 static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
@@ -588,6 +721,8 @@ static void unit_result(struct remote *r, struct unit *u)
 static void unit_enter(struct remote *r, struct unit *u)
 {
 	struct queue *q = r->q;
+	if (!u->item->deferred)
+		young_add(r, u);
 	if (!q->o.relay.relay) {
 		if (too_old(q, u->item))
 			unit_fail(q, u, OUTCOME_EXPIRED, "remote delivery is not available");
@@ -800,6 +935,9 @@ static void handle(struct remote *r, struct input *in)
 	case INPUT_RESULT:
 		unit_result(r, in->unit);
 		break;
+	case INPUT_RELEASE:
+		release_older(r, INT64_MAX);
+		break;
 	case INPUT_RETRY:
 		for (struct dest *d = r->dests; d; d = d->next)
 			d->held_until_us = 0;
@@ -832,6 +970,7 @@ static void *remote_main(void *arg)
 		int64_t wake = INT64_MAX;
 		take_due(r, &wake);
 		begin_ready(r, &wake);
+		release_slow(r, &wake);
 		shapes_write_when_due(r, &wake);
 		lock_take(&r->lock);
 		if (r->first || r->poked || r->stopping)

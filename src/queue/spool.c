@@ -283,7 +283,7 @@ static void deferred_enter(struct queue *q, struct deferred *d)
 		d->next->prev = &d->next;
 	q->deferred = d;
 	q->deferred_n++;
-	if (!d->held)
+	if (!d->held && !d->busy)
 		heap_add(q, d);
 }
 
@@ -308,6 +308,19 @@ bool spool_defer(struct queue *q, const struct item *i, const struct action *con
 	d->next_try_s = (uint32_t)next_try_s;
 	deferred_enter(q, d);
 	remote_poke(q);
+	return true;
+}
+
+bool spool_under_way(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
+		     struct deferred **out, struct err *err)
+{
+	if (!write_named(q, i, actions, n, actions[0]->number, false, err))
+		return false;
+	struct deferred *d = deferred_new(actions, n, &i->id, &i->envelope, i->content.n + i->side_bytes);
+	d->last_error = mem_cstr("");
+	d->busy = true;
+	deferred_enter(q, d);
+	*out = d;
 	return true;
 }
 

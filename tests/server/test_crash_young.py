@@ -6,11 +6,12 @@ import contextlib
 import os
 import random
 import signal
+import socket
 
 import pytest
 
 from conftest import alive, wait_until
-from crash import Lost, Refused, instance, needs_faults, token_of
+from crash import Lost, Refused, harness, instance, needs_faults, token_of
 
 RNG = random.Random(1)
 # Settling by itself is rarer than what the tests do.
@@ -124,3 +125,42 @@ def test_removed_while_queue_does_not_know_that_it_was_placed(tmp_path):
                 i.expunge(m, "u1", token, uid, "INBOX")
             os.kill(pids["auth"], signal.SIGCONT)
         i.must_be_good()
+
+
+# ---- a slow peer -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent_peer():
+    """Takes connections, and never says a word."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        yield s.getsockname()[1]
+
+
+@pytest.mark.parametrize("who", ["queue", "all"])
+def test_mail_on_its_way_elsewhere_holds_nobody_up(silent_peer, who):
+    """A plan is open as long as a peer takes its time. What came after it can be removed all the same, and stays
+    so; the message itself is still delivered to those who are here, once."""
+    relay = 'relay { enabled = yes }\nroutes = {"away.example [127.0.0.1]:%d"}\n' % silent_peer
+    with instance(seed=8, settings=relay) as i:
+        with i.smtp() as s:
+            token, content = i.message(RNG, 900)
+            i.ledger.happened(i.address("u2"), token, harness.with_copy("INBOX"), True)
+            s.begin("sender@example.net", ["someone@away.example", i.address("u2")])
+            s.content(content)
+        with i.imap("u1") as m:
+            uidvalidity, _, _ = m.select("INBOX")
+            for act in (b"EXPUNGE", b"MOVE", b"EXPUNGE"):
+                token, uid = send_alone(i, m)
+                if act == b"MOVE":
+                    i.transfer(m, "u1", act, token, uid, "INBOX", "Box1", uidvalidity)
+                else:
+                    i.expunge(m, "u1", token, uid, "INBOX")
+        assert i.pabal.role("queue")["detail"]["waiting"] == 1
+        kill(i, who)
+        wait_until(lambda: i.pabal.role("queue")["detail"]["waiting"] == 1, 20, "nobody sends it any more")
+        for user in i.users:
+            i.ledger.check_account(i.address(user), i.read_account(user))
+        assert not i.ledger.problems, i.ledger.problems

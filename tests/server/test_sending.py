@@ -8,6 +8,7 @@ import email
 import email.policy
 import json
 import subprocess
+import threading
 import time
 
 import pytest
@@ -99,6 +100,30 @@ def test_tried_again(make_pabal, sink):
     sink.wait(1)
     wait_empty(p)
     assert sink.count("RCPT") == 3 and len(sink.messages) == 1 and inbox(p) == []
+
+
+def test_a_slow_peer_gets_it_once_and_holds_nothing(make_pabal, sink):
+    """A first attempt of more than two seconds has a file in the spool while it goes on."""
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port))
+    go_on = threading.Event()
+
+    def answer(verb, _):
+        if verb == "END":
+            go_on.wait(30)
+        return None
+    sink.answer = answer
+    submit(p, ["one@away.example", "two@away.example"])
+    submit(p, "three@elsewhere.example")
+    spool = p.demo / "data" / "spool"
+    wait_until(lambda: len(list((spool / "deferred").iterdir())) == 2, 20, "no files")
+    wait_until(lambda: p.role("queue")["detail"]["journal_watermark"] > p.role("queue")["detail"]["journal_committed"],
+               20, "its plan holds the journal")
+    go_on.set()
+    sink.wait(2)
+    wait_empty(p)
+    wait_until(lambda: not list((spool / "deferred").iterdir()) and not list((spool / "done").iterdir()), 20,
+               "files are left")
+    assert len(sink.messages) == 2 and inbox(p) == []
 
 
 def test_only_those_that_failed_are_tried_again(make_pabal, sink):
