@@ -62,13 +62,12 @@ static void item_leave(struct queue *q, struct item *i)
 	q->items_n--;
 	q->items_bytes -= i->bytes;
 	struct source *s = i->source;
-	for (struct item **at = s ? &s->first : NULL; at && *at; at = &(*at)->next_in_source) {
-		if (*at != i)
-			continue;
-		*at = i->next_in_source;
-		if (!*at)
-			s->tail = at;
-		break;
+	if (i->prev_in_source) {
+		*i->prev_in_source = i->next_in_source;
+		if (i->next_in_source)
+			i->next_in_source->prev_in_source = i->prev_in_source;
+		else
+			s->tail = i->prev_in_source;
 	}
 	if (i->deferred)
 		spool_released(q, i->deferred);

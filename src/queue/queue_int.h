@@ -26,6 +26,9 @@ enum {
 	PLACERS = 2,
 	BATCH_ITEMS = 256,
 	LINGER_US = 20 * 1000,
+	BURST_US = 500 * 1000,
+	BURST_RATE = 64, /* messages in LINGER_US */
+	BURST_ITEMS = 8000,
 	BATCH_BYTES = 8 * 1024 * 1024,
 	ITEMS_MAX = 4000,
 	ITEM_BYTES_MAX = 128 * 1024 * 1024
@@ -46,7 +49,7 @@ struct source {
 enum job_state { JOB_OPEN, JOB_ENDED };
 
 struct item {
-	struct item *next_in_source;
+	struct item *next_in_source, **prev_in_source; /* NULL: in no source's list */
 	struct item *next, **prev; /* list of all */
 	struct item *next_unplanned;
 	struct queue *queue;
