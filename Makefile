@@ -52,6 +52,11 @@ bench:
 	@if [ -e bench/run.py ]; then exec $(PYTHON) bench/run.py $(BENCH); \
 	else echo "there is no bench/run.py" >&2; exit 1; fi
 
+# Kills the processes of a server under load and looks what was lost; CRASH="--minutes 10 --power"
+crash:
+	@QUIET=1 tools/build.sh build
+	@exec $(PYTHON) tests/crash/harness.py $(CRASH)
+
 deps:
 	@sh tools/deps.sh build test fuzz
 
@@ -84,4 +89,4 @@ uninstall:
 clean:
 	rm -rf build build-clang build-asan build-tsan build-fuzz
 
-.PHONY: all run test check format fuzz bench deps install uninstall clean
+.PHONY: all run test check format fuzz bench crash deps install uninstall clean

@@ -701,7 +701,8 @@ static int fail(const struct err *err, int code)
 
 int proc_serve(const struct serve_options *o)
 {
-	struct master *m = mem_new(struct master); /* until the process ends */
+	static struct master *volatile kept; /* until the process ends, and no leak meanwhile */
+	struct master *m = kept = mem_new(struct master);
 	BUF_SCOPED problems = {0};
 	struct err err = {0};
 

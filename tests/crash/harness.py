@@ -57,10 +57,13 @@ class Instance:
         self.rng = random.Random(seed)
         self.users = users
         self.pabal = Pabal(accounts=users, aliases=(), settings=SETTINGS + settings,
-                           parent=power.path if power else None, **options)
+                           parent=power.path if power else None, start=False, **options)
         if power:
             power.sync()
         self.pabal.expected_crashes = True
+        # A process that ends because its master was killed does not tidy up.
+        self.pabal.env["ASAN_OPTIONS"] = self.pabal.env.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+        self.pabal.start()
         self.ledger = Ledger()
         self.passwords = self.pabal.accounts
         self.token_lock = threading.Lock()
@@ -574,10 +577,10 @@ def steps_run(options):
     end = time.monotonic() + options.minutes * 60
     i.make_mailboxes()
     i.pabal.stop()
-    n = reached = 0
+    n, reached = options.first - 1, 0
     try:
         while time.monotonic() < end and not i.ledger.problems:
-            n += options.stride if n else 1
+            n += options.stride if reached else 1
             if not step(i, rng, options.steps, n):
                 break
             reached = n
@@ -621,6 +624,7 @@ def main():
     parser.add_argument("--power", action="store_true", help="lose power too; needs root")
     parser.add_argument("--steps", metavar="ROLE", help="kill that role at each durable step in turn")
     parser.add_argument("--stride", type=int, default=1, help="with --steps: every so many")
+    parser.add_argument("--first", type=int, default=1, metavar="N", help="with --steps: begin with the N-th")
     parser.add_argument("--keep", action="store_true", help="keep the directory when something is wrong")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()

@@ -7,11 +7,11 @@ Which of DURABILITY's ten tests is where (the unit tests are in src/):
   2  empty files          test_crash_power.py
   3  recycled segments    test_crash_journals.py, test_crash_power.py; a body that imitates a record:
                           journal/journal_test.c
-  4  kill at every point  test_crash_steps.py (some points), harness.py --steps (all);
+  4  kill at every point  test_crash_steps.py (some points), harness.py --steps (all); Sieve is to come;
                           queue/queue_test.c, journal/journal_test.c, store/faults_test.c
   5  UID                  test_crash_uid.py, test_crash_power.py
   6  MODSEQ               test_crash_uid.py
-  7  foreign hands        store/foreign_test.c; test_crash_uid.py under load
+  7  foreign hands        store/sync_test.c; test_crash_uid.py under load
   8  writers              test_crash_writers.py (seconds), harness.py (as long as one likes); store/race_test.c
   9  no room, bad disk    test_crash_disk.py; store/faults_test.c, journal/journal_test.c
   10 many journals        test_crash_journals.py
@@ -40,6 +40,7 @@ def instance(**options):
         i.make_mailboxes()
         yield i
     finally:
+        # For whoever reads a failure.
         print("\n".join(x for x in i.pabal.log().splitlines() if " warn " in x or " error " in x))
         i.remove()
 

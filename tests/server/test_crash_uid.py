@@ -33,7 +33,7 @@ def lose_index(i, user, how):
     assert files
     for f in files:
         if how == "all" or (how == "wal stays" and not f.name.endswith(("-wal", "-shm"))):
-            f.unlink()
+            f.unlink(missing_ok=True)  # SQLite may have been faster
 
 
 @pytest.mark.parametrize("when", ["running", "killed"])
