@@ -395,7 +395,7 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 		.postmaster = arena_fmt(a, "postmaster@%.*s", STR_ARG(config_str(c, SETTING_MYDOMAIN))),
 		.over_quota_temp = config_enum(c, SETTING_STORE_OVER_QUOTA) == CONFIG_OVER_QUOTA_TEMP,
 		.expire_s = config_duration_ms(c, SETTING_QUEUE_BOUNCE_AFTER) / 1000,
-		.retry_s = config_duration_ms(c, SETTING_QUEUE_RETRY_MIN) / 1000,
+		.retry_s = (config_duration_ms(c, SETTING_QUEUE_RETRY_MIN) + 999) / 1000,
 		.retry_max_s = config_duration_ms(c, SETTING_QUEUE_RETRY_MAX) / 1000,
 		.default_tls = (enum relay_tls)config_enum(c, SETTING_RELAY_TLS),
 		.cold = r->cold,

@@ -112,6 +112,50 @@ static void test_rebuild_is_exact(void **state)
 	bed_check(b);
 }
 
+static uint64_t highest(struct bed *b)
+{
+	struct view *v = bed_view(b, "INBOX");
+	struct view_facts f;
+
+	view_facts(v, &f);
+	view_close(v);
+	return f.highestmodseq;
+}
+
+/* The clock goes back an hour: each change is still above the one before, also in a new process and
+ * with a new index, and a message placed before is not placed again. */
+static void test_clock_set_back(void **state)
+{
+	enum { HOUR_US = 3600 * 1000000LL };
+	struct bed *b = *state;
+	struct str content = MAIL("one");
+	struct new_message m = message_of(&content);
+	struct err err;
+
+	assert_done(mailbox_place(b->account, STR("INBOX"), &m, 1, false, &err), err);
+	uint64_t first = highest(b);
+	clock_test_shift(-HOUR_US);
+	struct view *v = bed_view(b, "INBOX");
+	uint64_t second = bed_flag(b, v, 1, 1, FLAGS_ADD, FLAG_SEEN);
+	view_close(v);
+	assert_true(second > first);
+	bed_close(b);
+	bed_open(b);
+	bed_shell(b, "rm index.db*");
+	assert_true(highest(b) >= second);
+	v = bed_view(b, "INBOX");
+	assert_true(bed_flag(b, v, 1, 1, FLAGS_ADD, FLAG_FLAGGED) > second);
+	view_close(v);
+
+	uint32_t uid = m.uid;
+	m.uid = 0;
+	m.maybe_there = true;
+	assert_done(mailbox_place(b->account, STR("INBOX"), &m, 1, false, &err), err);
+	assert_int_equal(m.uid, uid);
+	clock_test_shift(HOUR_US);
+	bed_check(b);
+}
+
 /* The highest UID is expunged, then the index lost: it is not given again. */
 static void test_uid_is_not_reused(void **state)
 {
@@ -341,7 +385,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_rebuild_is_exact), T(test_uid_is_not_reused), T(test_ceiling),
+		T(test_rebuild_is_exact), T(test_clock_set_back),    T(test_uid_is_not_reused), T(test_ceiling),
 		T(test_foreign_changes),  T(test_edited_in_place),   T(test_odd_files),
 		T(test_renaming_storm),
 	};

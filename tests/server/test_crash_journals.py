@@ -167,3 +167,26 @@ def test_the_last_message_of_a_killed_smtp_is_delivered(server):
             i.pabal.wait_role(role)
         wait_until(lambda: i.unsettled() is None, 20, "the last message waits for another one")
     i.must_be_good()
+
+
+def test_a_cold_start_can_be_asked_for(server):
+    """For restored copies: all is compared, and UIDs go on above what may have been seen."""
+    i = server
+    send_many(i, 2)
+    with i.imap("u1") as m:
+        _, before, _ = m.select("INBOX")
+    refused = i.pabal.cli("recover", "--cold", check=False)
+    assert refused.returncode == 75 and "runs" in refused.stderr
+    i.pabal.stop()
+    i.pabal.cli("recover", "--cold")
+    i.pabal.start()
+    i.pabal.wait_log("master.cold_start")
+    with i.imap("u1") as m:
+        _, after, _ = m.select("INBOX")
+    assert after > before + 1000
+    i.must_be_good()
+    log = i.pabal.demo / "log" / "pabal.log"
+    log.unlink()
+    i.pabal.restart()
+    i.must_be_good()
+    assert "cold_start" not in i.pabal.log()
