@@ -20,6 +20,8 @@ struct tls_provider;
 /* OpenSSL's tables and random numbers, before the sandbox and the first thread. No configuration
  * file is read. */
 void tls_init(void);
+/* Frees what OpenSSL keeps for the calling thread, which must not use it again. */
+void tls_thread_end(void);
 /* "OpenSSL 3.0.22 ..." */
 const char *tls_library_version(void);
 

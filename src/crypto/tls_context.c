@@ -37,6 +37,11 @@ void tls_init(void)
 		abort();
 }
 
+void tls_thread_end(void)
+{
+	OPENSSL_thread_stop();
+}
+
 const char *tls_library_version(void)
 {
 	return OpenSSL_version(OPENSSL_VERSION);

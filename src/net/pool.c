@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "crypto/tls.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -334,6 +335,10 @@ static void *worker_main(void *arg)
 		if (claim.conn)
 			conn_unref(claim.conn); /* takes no lock */
 	}
+	/* Nobody joins a worker: what is the thread's own goes before it counts as gone. */
+	lock_drop(&p->lock);
+	tls_thread_end();
+	lock_take(&p->lock);
 	if (--p->workers == 0)
 		cond_broadcast(&p->finished);
 	lock_drop(&p->lock);
