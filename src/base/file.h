@@ -13,7 +13,8 @@
  *   trace:PATH        appends a line "role number operation" for each counted operation
  * Several rules are parted by commas. With PABAL_FAULT_ONCE=PATH they hold for the first process alone
  * that they name: it removes that file; with PABAL_FAULT_WHILE=PATH while that file exists. Opening an
- * existing file is counted only for emfile and for rules that name it. Each function returns what the system call of that name returns, with errno.
+ * existing file is counted only for emfile and for rules that name it. Each function returns what the
+ * system call of that name returns, with errno.
  */
 #pragma once
 #include "base/err.h"

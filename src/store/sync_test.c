@@ -385,9 +385,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_rebuild_is_exact), T(test_clock_set_back),    T(test_uid_is_not_reused), T(test_ceiling),
-		T(test_foreign_changes),  T(test_edited_in_place),   T(test_odd_files),
-		T(test_renaming_storm),
+		T(test_rebuild_is_exact), T(test_clock_set_back),  T(test_uid_is_not_reused),
+		T(test_ceiling),          T(test_foreign_changes), T(test_edited_in_place),
+		T(test_odd_files),        T(test_renaming_storm),
 	};
 	return RUN_TESTS(tests);
 }
