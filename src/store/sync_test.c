@@ -126,7 +126,7 @@ static uint64_t highest(struct bed *b)
  * with a new index, and a message placed before is not placed again. */
 static void test_clock_set_back(void **state)
 {
-	enum { HOUR_US = 3600 * 1000000LL };
+	const int64_t hour_us = 3600 * 1000000LL;
 	struct bed *b = *state;
 	struct str content = MAIL("one");
 	struct new_message m = message_of(&content);
@@ -134,7 +134,7 @@ static void test_clock_set_back(void **state)
 
 	assert_done(mailbox_place(b->account, STR("INBOX"), &m, 1, false, &err), err);
 	uint64_t first = highest(b);
-	clock_test_shift(-HOUR_US);
+	clock_test_shift(-hour_us);
 	struct view *v = bed_view(b, "INBOX");
 	uint64_t second = bed_flag(b, v, 1, 1, FLAGS_ADD, FLAG_SEEN);
 	view_close(v);
@@ -152,7 +152,7 @@ static void test_clock_set_back(void **state)
 	m.maybe_there = true;
 	assert_done(mailbox_place(b->account, STR("INBOX"), &m, 1, false, &err), err);
 	assert_int_equal(m.uid, uid);
-	clock_test_shift(HOUR_US);
+	clock_test_shift(hour_us);
 	bed_check(b);
 }
 
