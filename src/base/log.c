@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * base/log.c: a line is formatted in one buffer on the stack and leaves by one system call.
+ * base/log.c: a line is formatted in one buffer on the stack and leaves by a copy to the ring, or by one
+ * system call.
  *
  * Values are always in quotes and escaped (\" \\ \n \r \t \xNN, bytes that are no UTF-8 and C1
  * controls included), names of sessions, messages and roles without quotes where they are plain.
@@ -12,20 +13,21 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/err.h"
+#include "base/log_ring.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-	LINE_MAX_BYTES = 4096,
+	LINE_MAX_BYTES = LOG_LINE_MAX,
 	VALUE_MAX = 1024, /* bytes of a value that are shown */
 	SID_MAX = 40,
 	ACCOUNT_MAX = 256,
 	ROLE_MAX = 24,
+	AUDIT_WAIT_MS = 30000,
 };
 
 static const char *const key_names[LOG_KEY_COUNT] = {
@@ -35,13 +37,14 @@ static const char *const key_names[LOG_KEY_COUNT] = {
 };
 
 static const char *const level_names[] = {
-	[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
+	[LOG_AUDIT + 1] = "audit", [LOG_ERROR + 1] = "error", [LOG_WARN + 1] = "warn",
+	[LOG_INFO + 1] = "info", [LOG_DEBUG + 1] = "debug",
 };
 
 /* The process's log: set at start and by reload. */
 static _Atomic int least_level = LOG_INFO;
 static _Atomic int target_fd = -1;
-static _Atomic bool target_datagram;
+static struct log_ring *_Atomic target_ring;
 static _Atomic uint64_t lost_lines;
 static char process_role[ROLE_MAX];
 
@@ -225,7 +228,7 @@ static void format(struct line *l, int64_t wall_us, enum log_level level, struct
 	l->n = 0;
 	put_time(l, wall_us);
 	put(l, " ", 1);
-	put_cstr(l, level_names[level]);
+	put_cstr(l, level_names[level + 1]);
 	put(l, " ", 1);
 	put_cstr(l, event);
 	if (role.n)
@@ -252,19 +255,35 @@ void log_format(struct buf *out, int64_t wall_us, enum log_level level, struct s
 }
 
 /* Never waits: a pipe or terminal that is full is asked first. */
-static bool send_line(struct line *l)
+static bool write_line(struct line *l, bool wait)
 {
-	int fd = target_fd;
+	struct pollfd ready = {.fd = target_fd >= 0 ? target_fd : STDERR_FILENO, .events = POLLOUT};
 
-	if (fd >= 0 && target_datagram)
-		return send(fd, l->p, l->n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
-	if (fd < 0)
-		fd = STDERR_FILENO;
-	struct pollfd ready = {.fd = fd, .events = POLLOUT};
-	if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT))
+	if (poll(&ready, 1, wait ? AUDIT_WAIT_MS : 0) != 1 || !(ready.revents & POLLOUT))
 		return false;
 	l->p[l->n] = '\n';
-	return write(fd, l->p, l->n + 1) >= 0;
+	return write(ready.fd, l->p, l->n + 1) >= 0;
+}
+
+static bool send_line(struct line *l)
+{
+	struct log_ring *ring = target_ring;
+
+	return ring ? log_ring_put(ring, (struct str){l->p, l->n}) : write_line(l, false);
+}
+
+/* The log role may be on its way back. A line that it does not take in that time is kept elsewhere. */
+static void send_surely(struct line *l)
+{
+	struct log_ring *ring = target_ring;
+
+	for (int ms = 0; ring && ms < AUDIT_WAIT_MS; ms++) {
+		if (log_ring_put(ring, (struct str){l->p, l->n}))
+			return;
+		poll(NULL, 0, 1);
+	}
+	if (!write_line(l, true))
+		atomic_fetch_add(&lost_lines, 1);
 }
 
 /* After a line got through again, says how many did not. */
@@ -289,7 +308,9 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
 	if (!log_enabled(level))
 		return;
 	format(&l, clock_wall_us(), level, str_of(process_role), event, f, n);
-	if (!send_line(&l))
+	if (level == LOG_AUDIT)
+		send_surely(&l);
+	else if (!send_line(&l))
 		atomic_fetch_add(&lost_lines, 1);
 	else if (atomic_load_explicit(&lost_lines, memory_order_relaxed))
 		tell_losses();
@@ -324,9 +345,13 @@ bool log_enabled(enum log_level level)
 	return (int)level <= atomic_load_explicit(&least_level, memory_order_relaxed);
 }
 
-void log_to_fd(int fd, bool datagram)
+void log_to_ring(struct log_ring *r)
 {
-	target_datagram = datagram;
+	target_ring = r;
+}
+
+void log_to_fd(int fd)
+{
 	target_fd = fd;
 }
 

@@ -8,13 +8,13 @@
  *
  * Keys are rows of base/log_keys.def. The writer escapes values: no value can forge a line. The
  * context (sid, qid, account) is thread-local, set by whoever runs a session on a worker. Never
- * blocks: lines that cannot be written are counted and the count is logged later. Until a role
- * has its log socket (log_to_fd) lines go to standard error.
+ * blocks: lines that cannot be written are counted and the count is logged later. Only audit lines wait.
+ * Until a process has its ring to the log role (log_to_ring) lines go to standard error.
  */
 #pragma once
 #include "base/str.h"
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_level { LOG_AUDIT = -1, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 enum log_key {
 #define LOG_KEY(name, help) LOG_KEY_##name,
@@ -37,6 +37,9 @@ struct log_field {
 	log_fields((level), (event), (const struct log_field[]){__VA_ARGS__},                \
 		   sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 void log_fields(enum log_level level, const char *event, const struct log_field *f, size_t n);
+/* What somebody changed or was given power over: written whatever the level, and never lost; where there is
+ * no room the caller waits. */
+#define log_audit(event, ...) log_event(LOG_AUDIT, (event), __VA_ARGS__)
 struct err;
 /* The one line for a failure that is turned into a reply or passed over. */
 void log_err(enum log_level level, const char *event, const struct err *err);
@@ -44,7 +47,9 @@ void log_err(enum log_level level, const char *event, const struct err *err);
 void log_init(const char *role, enum log_level least);
 void log_set_level(enum log_level least);
 bool log_enabled(enum log_level level);
-void log_to_fd(int fd, bool datagram); /* the log role's socket; -1: standard error */
+struct log_ring;
+void log_to_ring(struct log_ring *r); /* to the log role; NULL: to the descriptor */
+void log_to_fd(int fd);               /* where there is no ring; -1: standard error */
 
 /* Thread-local context, copied; empty strings clear. */
 void log_context(struct str sid, struct str qid, struct str account);

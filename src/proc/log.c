@@ -2,16 +2,19 @@
  * Copyright the pabal authors */
 /*
  * proc/log.c: the log role. Identity: pabal-log. Sandbox: the log's directory, nothing else.
- * Descriptors: one datagram socket per process, so that none writes in another's name; the log file.
- * Messages: role_log_source, role_reopen. Threads: the first, and one that reads.
+ * Descriptors: a ring of lines per process (base/log_ring.h), so that none writes in another's name; the
+ * log file. Messages: role_log_source, role_reopen. Threads: the first, and one that reads.
  *
- * Lines come formatted; bytes that a formatter would have escaped cost the line its rest. The file is
+ * Lines come formatted; bytes that a formatter would have escaped cost the line its rest, and a line in
+ * another's name is not written. A line leaves its ring when the file has it. The reader wakes, waits a moment
+ * for more, and writes all that is there at once: under load it is woken a hundred times a second. The file is
  * opened with O_APPEND; on role_reopen (SIGHUP, SIGUSR1) it is opened again by its name, so rotation
  * is a rename and a signal.
  */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/log_ring.h"
 #include "base/mem.h"
 #include "proc/role_int.h"
 #include <errno.h>
@@ -22,14 +25,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 4096, SOURCES_MAX = 256, BATCH = 64, OUT_HIGH = 64 * 1024 };
+enum { SOURCES_MAX = 256, CHUNK = 64 * 1024, GATHER_MS = 10 };
 
 struct source {
-	char role[32];
-	int fd;
+	char role[40]; /* " role=smtp-0" */
+	struct log_ring *ring;
+	int ring_fd, wake;
 };
 struct log_role {
 	struct role *role;
@@ -45,6 +48,7 @@ struct log_role {
 	pthread_t thread;
 	bool running;
 	struct buf out; /* the reader's own */
+	char chunk[CHUNK];
 };
 
 static void *log_create(struct role *r)
@@ -69,13 +73,21 @@ static void wake(struct log_role *l)
 
 static void add_source(struct log_role *l, struct msg_role_log_source *m)
 {
+	struct err err;
+
 	LOCK_SCOPED(&l->lock);
-	if (l->sources_n == SOURCES_MAX || m->socket < 0)
+	struct source *s = &l->sources[l->sources_n];
+	if (l->sources_n == SOURCES_MAX || m->ring < 0 || m->wake < 0)
 		return;
-	struct source *s = &l->sources[l->sources_n++];
-	snprintf(s->role, sizeof(s->role), "%.*s", STR_ARG(m->role));
-	s->fd = m->socket;
-	m->socket = -1;
+	if (!log_ring_open(m->ring, m->wake, &s->ring, &err)) {
+		log_err(LOG_ERROR, "log.source.bad", &err);
+		return;
+	}
+	snprintf(s->role, sizeof(s->role), " role=%.*s", STR_ARG(m->role));
+	s->ring_fd = m->ring;
+	s->wake = m->wake;
+	m->ring = m->wake = -1;
+	l->sources_n++;
 	wake(l);
 }
 
@@ -160,11 +172,29 @@ static struct str checked(struct log_role *l, struct str line)
 	return line;
 }
 
-static void add_line(struct log_role *l, struct str line, bool json)
+/* "TIME LEVEL EVENT role=NAME ...": the formatter has put its own name there. */
+static bool own_name(struct str line, const char *role)
+{
+	struct str name = str_of(role);
+
+	for (int i = 0; i < 3; i++) {
+		size_t space = str_find_byte(line, ' ');
+		if (space == STR_NPOS)
+			return false;
+		line = str_from(line, i < 2 ? space + 1 : space);
+	}
+	return str_starts(line, name) && (line.n == name.n || line.p[name.n] == ' ');
+}
+
+static void add_line(struct log_role *l, const char *role, struct str line, bool json)
 {
 	line = checked(l, line);
 	if (line.n == 0)
 		return;
+	if (!own_name(line, role)) {
+		l->forged++;
+		return;
+	}
 	if (json)
 		add_json(&l->out, line);
 	else
@@ -194,25 +224,26 @@ static void own_line(struct log_role *l, enum log_level level, const char *event
 {
 	struct log_field f = K_STR(path, path);
 	BUF_SCOPED line = {0};
+	char own[40];
 
-	log_format(&line, clock_wall_us(), level, STR("log"), event, &f, 1);
-	add_line(l, buf_str(&line), l->json);
+	log_format(&line, clock_wall_us(), level, str_of(l->role->name), event, &f, 1);
+	snprintf(own, sizeof(own), " role=%s", l->role->name);
+	add_line(l, own, buf_str(&line), l->json);
 }
 
-/* False: nothing there, or the other side has gone. */
-static bool read_source(struct log_role *l, struct source *s, bool json)
+/* What is there now, written, then taken out of the ring. */
+static void read_source(struct log_role *l, struct source *s, bool json)
 {
-	char line[LINE_BYTES];
+	size_t n, total = 0;
 
-	for (int i = 0; i < BATCH; i++) {
-		ssize_t n = recv(s->fd, line, sizeof(line), MSG_DONTWAIT);
-		if (n <= 0)
-			return n < 0 && errno == EAGAIN;
-		add_line(l, (struct str){line, (size_t)n}, json);
-		if (l->out.n > OUT_HIGH)
-			write_out(l);
+	while (total < LOG_RING_BYTES && (n = log_ring_peek(s->ring, l->chunk, CHUNK))) {
+		struct str rest = {l->chunk, n};
+		while (rest.n)
+			add_line(l, s->role, str_cut(&rest, '\n'), json);
+		write_out(l);
+		log_ring_take(s->ring, n);
+		total += n;
 	}
-	return true;
 }
 
 static void reopen_if_asked(struct log_role *l)
@@ -236,8 +267,30 @@ static size_t poll_set(struct log_role *l, struct pollfd *p)
 	LOCK_SCOPED(&l->lock);
 	p[0] = (struct pollfd){.fd = l->wake, .events = POLLIN};
 	for (size_t i = 0; i < l->sources_n; i++)
-		p[i + 1] = (struct pollfd){.fd = l->sources[i].fd, .events = POLLIN};
+		p[i + 1] = (struct pollfd){.fd = l->sources[i].wake, .events = POLLIN};
 	return l->sources_n;
+}
+
+static void clear_wakes(const struct pollfd *p, size_t n)
+{
+	uint64_t count;
+
+	for (size_t i = 0; i < n; i++)
+		if ((p[i].revents & POLLIN) && read(p[i].fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+			return; /* not to be: it is an eventfd */
+}
+
+/* Until a line comes, or a word from the first thread. Sources are added at the end, and never go. */
+static size_t wait_for_lines(struct log_role *l, struct pollfd *p, bool last)
+{
+	size_t n = poll_set(l, p);
+	bool idle = true;
+
+	for (size_t i = 0; i < n && idle; i++)
+		idle = log_ring_sleep(l->sources[i].ring);
+	poll(p, n + 1, idle && !last ? -1 : 0);
+	clear_wakes(p, n + 1);
+	return n;
 }
 
 static void *reader(void *ctx)
@@ -246,17 +299,14 @@ static void *reader(void *ctx)
 	struct pollfd p[SOURCES_MAX + 1];
 
 	for (;;) {
-		size_t n = poll_set(l, p);
 		lock_take(&l->lock);
 		bool last = l->drain, json = l->json;
 		lock_drop(&l->lock);
-		poll(p, n + 1, last ? 0 : -1);
-		uint64_t count;
-		if ((p[0].revents & POLLIN) && read(l->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
-			return NULL;
+		size_t n = wait_for_lines(l, p, last);
+		if (!last && !(p[0].revents & POLLIN))
+			poll(NULL, 0, GATHER_MS);
 		for (size_t i = 0; i < n; i++)
-			if (p[i + 1].revents)
-				(void)read_source(l, &l->sources[i], json);
+			read_source(l, &l->sources[i], json);
 		reopen_if_asked(l);
 		write_out(l);
 		if (last)

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/log_ring.h"
 #include "base/mem.h"
 #include "base/secret.h"
 #include "json/json.h"
@@ -544,6 +545,13 @@ static void loop(struct master *m)
 
 /* ---- birth and end of the server ------------------------------------------------------ */
 
+static bool log_pipe_new(struct log_pipe *out)
+{
+	out->ring = log_ring_new();
+	out->wake = log_ring_wake_new();
+	return out->ring >= 0 && out->wake >= 0;
+}
+
 static bool make_children(struct master *m, struct err *err)
 {
 	for (int role = 0; role < ROLE_COUNT; role++)
@@ -553,7 +561,6 @@ static bool make_children(struct master *m, struct err *err)
 	m->same_user = true;
 	for (int role = 0; role < ROLE_COUNT; role++)
 		for (unsigned i = 0; i < role_processes(m->now.config, (enum role_id)role); i++, c++) {
-			int fds[2];
 			c->master = m;
 			c->role = (enum role_id)role;
 			c->index = i;
@@ -564,11 +571,8 @@ static bool make_children(struct master *m, struct err *err)
 				return false;
 			channel_handle(c->ch, on_child, c);
 			c->crash_fd = crash_page_new();
-			if (c->crash_fd < 0 ||
-			    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
-				return err_sys(err, "socketpair");
-			c->log_read = fds[0];
-			c->log_write = fds[1];
+			if (c->crash_fd < 0 || !log_pipe_new(&c->log))
+				return err_sys(err, "memfd_create");
 			m->same_user = m->same_user && c->who.uid == geteuid();
 		}
 	return true;
@@ -643,15 +647,15 @@ static bool check_boot(struct master *m, struct err *err)
 
 static bool set_up(struct master *m, struct err *err)
 {
-	int fds[2];
+	struct log_ring *ring; /* until the process ends */
 
 	raise_limits();
 	umask(027);
-	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
-		return err_sys(err, "socketpair");
-	m->log_read = fds[0];
-	m->log_write = fds[1];
-	log_to_fd(m->log_write, true); /* kept there until the log role takes them */
+	if (!log_pipe_new(&m->log))
+		return err_sys(err, "memfd_create");
+	if (!log_ring_open(m->log.ring, m->log.wake, &ring, err))
+		return false;
+	log_to_ring(ring); /* kept there until the log role takes them */
 	m->binary_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (m->binary_fd < 0)
 		return err_sys(err, "open own program");
@@ -661,16 +665,21 @@ static bool set_up(struct master *m, struct err *err)
 }
 
 /* Lines that the log role has not taken: somebody has to see them. */
-static void show_unread_log(int fd)
+static void show_unread_log(const struct log_pipe *p)
 {
-	char line[4096];
-	ssize_t n;
+	char text[LOG_LINE_MAX + 1];
+	struct log_ring *ring;
+	struct err err;
+	size_t n;
 
-	while ((n = recv(fd, line, sizeof(line) - 1, MSG_DONTWAIT)) > 0) {
-		line[n] = '\n';
-		if (write(STDERR_FILENO, line, (size_t)n + 1) < 0)
-			return;
+	if (p->ring < 0 || !log_ring_open(p->ring, p->wake, &ring, &err))
+		return;
+	while ((n = log_ring_peek(ring, text, sizeof(text)))) {
+		if (write(STDERR_FILENO, text, n) < 0)
+			break;
+		log_ring_take(ring, n);
 	}
+	log_ring_close(ring);
 }
 
 static void tear_down(struct master *m)
@@ -678,13 +687,13 @@ static void tear_down(struct master *m)
 	struct err err;
 
 	remove_ready_file(m);
-	log_to_fd(-1, false);
+	log_to_ring(NULL);
 	if (m->was_ready && !m->cold && !boot_mark(m->now.config, true, &err))
 		log_err(LOG_ERROR, "master.boot_mark.failed", &err);
 	if (m->fatal[0]) {
-		show_unread_log(m->log_read);
+		show_unread_log(&m->log);
 		EACH_CHILD(m, c)
-			show_unread_log(c->log_read);
+			show_unread_log(&c->log);
 		fprintf(stderr, "pabal: %s\n", m->fatal);
 	}
 	listeners_close(m);
@@ -716,9 +725,9 @@ int proc_serve(const struct serve_options *o)
 	if (!good)
 		return problems.n ? EXIT_CONFIG : fail(&err, EXIT_CONFIG);
 	log_init("master", (enum log_level)config_enum(m->now.config, SETTING_LOG_LEVEL));
-	m->log_read = -1;
+	m->log = (struct log_pipe){-1, -1};
 	if (!make_children(m, &err) || !set_up(m, &err)) {
-		show_unread_log(m->log_read);
+		show_unread_log(&m->log);
 		return fail(&err, EXIT_CONFIG);
 	}
 	remove_ready_file(m);

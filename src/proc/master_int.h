@@ -31,6 +31,9 @@ struct identity { /* whom a role runs as */
 	gid_t gid;
 	char name[64];
 };
+struct log_pipe { /* base/log_ring.h */
+	int ring, wake;
+};
 struct child {
 	struct master *master;
 	enum role_id role;
@@ -39,7 +42,7 @@ struct child {
 	enum child_state state;
 	pid_t pid;
 	struct channel *ch;
-	int log_read, log_write; /* both kept: lines wait here while the log role is away */
+	struct log_pipe log; /* kept: lines wait there while the log role is away */
 	int control_fd; /* of roles that have verbs; -1: none */
 	int crash_fd;
 	unsigned restarts, backoff;
@@ -78,7 +81,7 @@ struct master {
 	struct socket_group *groups;
 	size_t groups_n;
 	int binary_fd, signal_fd, control_fd, lock_fd;
-	int log_read, log_write; /* the master's own lines */
+	struct log_pipe log; /* the master's own lines */
 	struct control_client client[CONTROL_CLIENTS_MAX];
 	bool root, same_user;
 	bool cold;               /* power loss; until all have recovered */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/log_ring.h"
 #include "base/mem.h"
 #include "net/net.h"
 #include "proc/crash.h"
@@ -19,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FD_MASTER = 3, FD_LOG = 4, FD_CRASH = 5, SNAPSHOT_MAX = 4 << 20, EXIT_CANNOT_START = 70 };
+enum { FD_MASTER = 3, FD_LOG = 4, FD_CRASH = 5, FD_LOG_WAKE = 6, SNAPSHOT_MAX = 4 << 20, EXIT_CANNOT_START = 70 };
 
 static const struct role_form *const forms[ROLE_COUNT] = {
 #define ROLE(id, name, user, count, phase) [ROLE_##id] = &role_form_##name,
@@ -409,12 +410,16 @@ static void ignore_signals(void)
 
 static bool init(struct role *r, struct err *err)
 {
+	struct log_ring *ring; /* until the process ends */
+
 	lock_init(&r->lock, LOCK_PROC);
 	r->arena = arena_new();
 	snprintf(r->name, sizeof(r->name), "%s-%u", role_name(r->id), r->index);
 	log_init(r->name, LOG_INFO);
-	log_to_fd(FD_LOG, true);
-	for (int fd = FD_MASTER; fd <= FD_CRASH; fd++)
+	if (!log_ring_open(FD_LOG, FD_LOG_WAKE, &ring, err))
+		return false;
+	log_to_ring(ring);
+	for (int fd = FD_MASTER; fd <= FD_LOG_WAKE; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	umask(027);
 	mallopt(M_ARENA_MAX, 2); /* the default is 8 heaps a core */
@@ -436,7 +441,7 @@ int role_main(struct str name, unsigned index)
 	struct role *r = mem_new(struct role); /* until the process ends */
 	struct err err = {0};
 
-	if (!role_find(name, &r->id) || index >= ROLE_PROCESSES_MAX || fcntl(FD_CRASH, F_GETFD) < 0) {
+	if (!role_find(name, &r->id) || index >= ROLE_PROCESSES_MAX || fcntl(FD_LOG_WAKE, F_GETFD) < 0) {
 		fprintf(stderr, "pabal role: started by the master only\n");
 		return 64;
 	}

@@ -82,7 +82,8 @@ struct role {
 	uint32_t owner_uid; /* whose requests a control socket takes, beside root's */
 };
 
-/* `pabal role NAME INDEX`: descriptor 3 is the master's channel, 4 the log, 5 the crash page. */
+/* `pabal role NAME INDEX`: descriptor 3 is the master's channel, 4 and 6 the log's ring and what wakes its
+ * reader, 5 the crash page. */
 int role_main(struct str name, unsigned index);
 
 struct config *role_config(struct role *r); /* counted */

@@ -168,7 +168,8 @@ static void become(const struct identity *who)
 
 static void in_child(struct master *m, struct child *c, int channel)
 {
-	int fds[4] = {channel, c->log_write, c->crash_fd, m->binary_fd};
+	enum { GIVEN = 4 }; /* role.c: FD_MASTER and on */
+	int fds[GIVEN + 1] = {channel, c->log.ring, c->crash_fd, c->log.wake, m->binary_fd};
 	char index[12];
 	sigset_t none;
 
@@ -176,16 +177,16 @@ static void in_child(struct master *m, struct child *c, int channel)
 	char name[32];
 	snprintf(name, sizeof(name), "%s", role_name(c->role));
 	char *argv[] = {(char[]){"pabal"}, (char[]){"role"}, name, index, NULL};
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i <= GIVEN; i++)
 		if ((fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
 			_exit(71);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < GIVEN; i++)
 		if (dup2(fds[i], 3 + i) < 0)
 			_exit(71);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	become(&c->who);
-	syscall(SYS_execveat, fds[3], "", argv, environ, AT_EMPTY_PATH);
+	syscall(SYS_execveat, fds[GIVEN], "", argv, environ, AT_EMPTY_PATH);
 	_exit(71);
 }
 

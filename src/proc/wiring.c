@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "proc/master_int.h"
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,18 +49,22 @@ static void tell_chain(struct master *m, struct child *c)
 	post(c, &msg);
 }
 
-static void tell_log_source(struct child *log, const char *name, int fd)
+static void tell_log_source(struct child *log, const char *name, const struct log_pipe *p)
 {
 	struct message msg = {.type = MSG_role_log_source,
-			      .role_log_source = {.role = str_of(name), .socket = fd}};
+			      .role_log_source = {.role = str_of(name), .ring = p->ring, .wake = p->wake}};
 	post(log, &msg);
 }
 
 static void tell_log_sources(struct master *m, struct child *log)
 {
-	tell_log_source(log, "master", m->log_read);
-	for (struct child *c = m->child; c < m->child + m->child_n; c++)
-		tell_log_source(log, c->name, c->log_read);
+	char name[40]; /* as the process calls itself: role_main */
+
+	tell_log_source(log, "master", &m->log);
+	for (struct child *c = m->child; c < m->child + m->child_n; c++) {
+		snprintf(name, sizeof(name), "%s-%u", role_name(c->role), c->index);
+		tell_log_source(log, name, &c->log);
+	}
 }
 
 void tell_ticket_keys(struct master *m, struct child *c)

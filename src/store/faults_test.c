@@ -195,7 +195,7 @@ static bool round_of(const char *fault, unsigned n)
 	if (pid == 0) {
 		log_init("test", LOG_ERROR);
 		int null = open("/dev/null", O_WRONLY);
-		log_to_fd(null, false);
+		log_to_fd(null);
 		bed_open(b);
 		setenv("PABAL_FAULT", rule, 1);
 		file_faults_init("test");

@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct err err = {0};
 		struct config *parsed;
 		log_init("fuzz", LOG_ERROR);
-		log_to_fd(-1, false);
+		log_to_fd(-1);
 		if (!config_parse("/x",
 				  STR("hostname = \"mx.example.org\"\nsmtp { max_errors = "
 				      "1000\nmax_header_size = 8k }\n"
