@@ -89,16 +89,6 @@ static void count_line(struct imap *s, uint32_t n, const char *word)
 	buf_add(b, STR("\r\n"));
 }
 
-static uint32_t count_recent(struct imap *s)
-{
-	uint32_t n = 0;
-	struct msg m;
-
-	for (uint32_t i = 1; view_msg(s->view, i, &m); i++)
-		n += (m.flags & FLAG_RECENT) != 0;
-	return n;
-}
-
 static void write_facts(struct imap *s, const struct view_facts *f)
 {
 	struct buf *b = imap_out(s);
@@ -110,7 +100,7 @@ static void write_facts(struct imap *s, const struct view_facts *f)
 		write_mailbox(b, view_name(s->view), true);
 		buf_add(b, STR("\r\n"));
 	} else {
-		count_line(s, count_recent(s), "RECENT");
+		count_line(s, f->recent, "RECENT");
 		if (f->first_unseen)
 			ok_number(s, "UNSEEN", f->first_unseen, "First unseen");
 	}

@@ -17,6 +17,7 @@
 
 enum {
 	SEEN_AHEAD = 64,
+	SUMMARIES_AHEAD = 32,
 	MEMORY_ITEMS = FETCH_UID | FETCH_FLAGS | FETCH_MODSEQ | FETCH_SIZE,
 	SUMMARY_ITEMS = FETCH_ENVELOPE | FETCH_BODY | FETCH_BODYSTRUCTURE | FETCH_EMAILID,
 };
@@ -28,6 +29,7 @@ struct fetch_run *fetch_run_new(struct imap *s, const struct fetch_args *args, s
 	r->args = *args;
 	r->seqs = seqs;
 	r->only_memory = !args->sections_n && !(args->items & ~(unsigned)MEMORY_ITEMS);
+	r->only_summaries = !args->sections_n && args->items & SUMMARY_ITEMS;
 	for (size_t i = 0; i < args->sections_n; i++)
 		r->sets_seen |= args->sections[i].seen;
 	if (s->read_only)
@@ -118,24 +120,26 @@ static void internaldate_item(struct buf *b, int64_t unix_s)
 	buf_byte(b, '"');
 }
 
-static bool stored_items(struct imap *s, struct buf *b, unsigned items, const struct msg *m, struct err *err)
+/* summary: as read ahead, or empty. */
+static bool stored_items(struct imap *s, struct buf *b, unsigned items, const struct msg *m,
+			 struct str summary, struct err *err)
 {
 	struct msg_details d;
 	struct summary sum;
 	int64_t date;
 
-	if (!(items & SUMMARY_ITEMS)) {
-		if (items & FETCH_INTERNALDATE) {
-			if (!view_internaldate(s->view, m->uid, &date, err))
-				return false;
-			internaldate_item(b, date);
-		}
-		return true;
+	if (items & FETCH_INTERNALDATE) {
+		if (!view_internaldate(s->view, m->uid, &date, err))
+			return false;
+		internaldate_item(b, date);
 	}
-	if (!view_details(s->view, m->uid, s->scratch, &d, err) || !summary_decode(d.summary, &sum, err))
-		return false;
-	if (items & FETCH_INTERNALDATE)
-		internaldate_item(b, d.internaldate);
+	if (!(items & SUMMARY_ITEMS))
+		return true;
+	/* One of another version is made again by view_details. */
+	if (!summary.n || items & FETCH_EMAILID || !summary_decode(summary, &sum, err))
+		if (!view_details(s->view, m->uid, s->scratch, &d, err) ||
+		    !summary_decode(d.summary, &sum, err))
+			return false;
 	if (items & FETCH_ENVELOPE) {
 		item(b, "ENVELOPE ");
 		buf_add(b, sum.envelope);
@@ -157,13 +161,13 @@ static bool stored_items(struct imap *s, struct buf *b, unsigned items, const st
 }
 
 static bool message_items(struct imap *s, struct fetch_run *r, unsigned items, const struct msg *m,
-			  bool *files, struct err *err)
+			  struct str summary, bool *files, struct err *err)
 {
 	struct content content;
 	bool ok = true;
 
 	memory_items(s, items, m, r);
-	if (!stored_items(s, imap_out(s), items, m, err))
+	if (!stored_items(s, imap_out(s), items, m, summary, err))
 		return false;
 	if (items & FETCH_THREADID)
 		item(imap_out(s), "THREADID NIL"); /* RFC 8474 5.2: no threads here */
@@ -187,7 +191,7 @@ static void start_line(struct buf *b, uint32_t seq)
 }
 
 /* false: the connection has to be closed. */
-static bool one_message(struct imap *s, struct fetch_run *r, uint32_t seq, struct msg *m)
+static bool one_message(struct imap *s, struct fetch_run *r, uint32_t seq, struct msg *m, struct str summary)
 {
 	unsigned items = r->args.items;
 	size_t before = imap_out(s)->n;
@@ -201,7 +205,7 @@ static bool one_message(struct imap *s, struct fetch_run *r, uint32_t seq, struc
 			m->modseq = r->seen_modseq;
 	}
 	start_line(imap_out(s), seq);
-	if (message_items(s, r, items, m, &files, &err)) {
+	if (message_items(s, r, items, m, summary, &files, &err)) {
 		buf_add(imap_out(s), STR(")\r\n"));
 		return true;
 	}
@@ -258,16 +262,55 @@ static bool full_step(struct imap *s, struct fetch_run *r)
 	if (r->sets_seen && r->seq > r->seen_to)
 		set_seen(s, r);
 	bool ok = !view_msg(s->view, r->seq, &m) || (!wanted(r, &m) && !uid_set_has(r->just_seen, m.uid)) ||
-		  one_message(s, r, r->seq, &m);
+		  one_message(s, r, r->seq, &m, STR_NONE);
 	advance(r);
 	arena_reset(s->scratch);
 	return ok;
 }
 
+/* Nothing but what is in the index: read for some messages at once. */
+static bool summaries_step(struct imap *s, struct fetch_run *r)
+{
+	struct msg m[SUMMARIES_AHEAD];
+	uint32_t seqs[SUMMARIES_AHEAD], uids[SUMMARIES_AHEAD];
+	struct str found[SUMMARIES_AHEAD];
+	size_t n = 0, done = 0;
+	struct err err;
+
+	for (; n < SUMMARIES_AHEAD && next_seq(r); advance(r)) {
+		if (!view_msg(s->view, r->seq, &m[n]) || !wanted(r, &m[n]))
+			continue;
+		seqs[n] = r->seq;
+		uids[n] = m[n].uid;
+		n++;
+	}
+	while (done < n) {
+		size_t some;
+		if (!view_summaries(s->view, uids + done, n - done, s->scratch, found, &some, &err)) {
+			if (r->err.kind == ERR_NONE)
+				r->err = err;
+			arena_reset(s->scratch);
+			return true;
+		}
+		for (size_t i = 0; i < some; i++, done++)
+			if (!one_message(s, r, seqs[done], &m[done], found[i]))
+				return false;
+		arena_reset(s->scratch);
+	}
+	return true;
+}
+
+static bool step(struct imap *s, struct fetch_run *r)
+{
+	if (r->only_memory)
+		return only_memory_step(s, r);
+	return r->only_summaries ? summaries_step(s, r) : full_step(s, r);
+}
+
 enum step fetch_run_step(struct imap *s, struct fetch_run *r)
 {
 	while (next_seq(r)) {
-		if (!(r->only_memory ? only_memory_step(s, r) : full_step(s, r))) {
+		if (!step(s, r)) {
 			s->closing = true;
 			return STEP_DONE;
 		}

@@ -13,7 +13,7 @@ struct fetch_run {
 	struct uid_set seqs;
 	size_t range;            /* where it is in seqs: */
 	uint32_t seq;            /* the next, 0: the range's first */
-	bool sets_seen, only_memory;
+	bool sets_seen, only_memory, only_summaries;
 	uint32_t seen_to;        /* \Seen was set for all up to this number */
 	struct uid_set just_seen;
 	size_t just_seen_cap;

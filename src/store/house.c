@@ -486,7 +486,7 @@ static bool anything_open(struct store *s)
 
 struct round {
 	int64_t next_ms; /* of the jobs */
-	int64_t sweep_ms, poll_ms;
+	int64_t sweep_ms, poll_ms, kept_ms;
 };
 
 static void do_round(struct housekeeper *k, struct round *r)
@@ -496,6 +496,7 @@ static void do_round(struct housekeeper *k, struct round *r)
 
 	while ((j = next_due(k, now, &r->next_ms)))
 		do_job(j);
+	r->kept_ms = kept_sweep(k->store, false);
 	if (anything_open(k->store)) {
 		if (r->sweep_ms == INT64_MAX) {
 			r->sweep_ms = now + IDLE_CLOSE_MS / 2;
@@ -529,7 +530,7 @@ static bool is_stopping(struct housekeeper *k)
 static void *run(void *arg)
 {
 	struct housekeeper *k = arg;
-	struct round r = {INT64_MAX, INT64_MAX, INT64_MAX};
+	struct round r = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
 	struct pollfd fds[2] = {{k->event_fd, POLLIN, 0}, {k->inotify_fd, POLLIN, 0}};
 	uint64_t count;
 
@@ -538,6 +539,8 @@ static void *run(void *arg)
 		int64_t due = r.next_ms < r.sweep_ms ? r.next_ms : r.sweep_ms;
 		if (r.poll_ms < due)
 			due = r.poll_ms;
+		if (r.kept_ms < due)
+			due = r.kept_ms;
 		if (poll(fds, k->inotify_fd >= 0 ? 2 : 1, time_to(due, clock_mono_ms())) <= 0)
 			continue;
 		if (fds[0].revents && read(k->event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
@@ -613,6 +616,7 @@ void house_stop(struct store *s)
 	wake(k);
 	pthread_join(k->thread, NULL);
 	finish_jobs(k);
+	kept_sweep(s, true);
 	accounts_sweep(s, true);
 	s->housekeeper = NULL;
 	house_free(k);

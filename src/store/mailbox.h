@@ -182,6 +182,7 @@ struct msg {
 };
 struct view_facts {
 	uint32_t uidvalidity, uidnext, first_unseen; /* sequence number or 0 */
+	uint32_t recent;                             /* messages that are \Recent in this session */
 	uint64_t highestmodseq;
 	/* Changes with modseq at or below it may be unknown: answer in full (trap 9). */
 	uint64_t modseq_known_since;
@@ -258,5 +259,10 @@ struct msg_details {
 /* The cached details; made from the file and stored when absent. */
 bool view_details(struct view *v, uint32_t uid, struct arena *ar, struct msg_details *out,
 		  struct err *err) MUST_CHECK;
+/* Cached summaries alone, of messages in ascending order, under one lock: for lists. An empty one is
+ * not there (yet): ask view_details. *out_n: how many of them were looked for, at least one; fewer
+ * than n when they are large. */
+bool view_summaries(struct view *v, const uint32_t *uids, size_t n, struct arena *ar, struct str *out,
+		    size_t *out_n, struct err *err) MUST_CHECK;
 /* internaldate alone, from the hot row. */
 bool view_internaldate(struct view *v, uint32_t uid, int64_t *out, struct err *err) MUST_CHECK;

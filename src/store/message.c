@@ -242,6 +242,35 @@ static bool find_details(struct view *v, uint32_t uid, struct arena *ar, struct 
 	return false;
 }
 
+static bool find_summaries(struct view *v, const uint32_t *uids, size_t n, struct arena *ar, struct str *out,
+			   size_t *out_n, struct err *err)
+{
+	struct account *a = v->account;
+	struct index_mailbox m;
+	struct dir *d;
+
+	if (!view_dir(v, &d, err) || !account_index(a, err) || !dir_sync(a, d, SYNC_IF_BROKEN, &m, err))
+		return false;
+	if (!index_summaries(a->hot->index, m.row, uids, n, ar, out, out_n, err)) {
+		account_index_failed(a, err);
+		return false;
+	}
+	for (size_t i = 0; a->hot->held_n && i < *out_n; i++)
+		if (!out[i].n && !held_summary(a->hot, m.row, uids[i], ar, &out[i]))
+			out[i] = STR_NONE;
+	return true;
+}
+
+bool view_summaries(struct view *v, const uint32_t *uids, size_t n, struct arena *ar, struct str *out,
+		    size_t *out_n, struct err *err)
+{
+	if (!account_lock(v->account, USE_READ, err))
+		return false;
+	bool ok = find_summaries(v, uids, n, ar, out, out_n, err);
+	account_unlock(v->account);
+	return ok;
+}
+
 static bool usable(struct str summary)
 {
 	struct summary s;

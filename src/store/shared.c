@@ -26,8 +26,28 @@ struct shared *shared_get(struct account *a, const struct dir *d)
 		s->next = a->shared;
 		a->shared = s;
 	}
-	s->refs++;
+	if (!s->refs++)
+		kept_take(s);
 	return s;
+}
+
+/* With the shelf. false: it is not there any more. */
+static bool take_off(struct account *a, const struct shared *s)
+{
+	for (struct shared **at = &a->shared; *at; at = &(*at)->next)
+		if (*at == s) {
+			*at = s->next;
+			return true;
+		}
+	return false;
+}
+
+static void shared_free(struct shared *s)
+{
+	snapshot_unref(s->snapshot);
+	slab_str_free(s->dir_name);
+	slab_free(s->keywords, s->keywords_size);
+	slab_free(s, sizeof(*s));
 }
 
 void shared_put(struct shared *s)
@@ -35,28 +55,35 @@ void shared_put(struct shared *s)
 	struct account *a = s->account;
 
 	lock_take(&a->shelf);
-	bool last = --s->refs == 0;
-	if (last)
-		for (struct shared **at = &a->shared; *at; at = &(*at)->next)
-			if (*at == s) {
-				*at = s->next;
-				break;
-			}
+	bool gone = false;
+	if (--s->refs == 0) {
+		house_unwatch(s);
+		gone = !kept_add(s) && take_off(a, s);
+	}
 	lock_drop(&a->shelf);
-	if (!last)
-		return;
-	house_unwatch(s);
-	snapshot_unref(s->snapshot);
-	slab_str_free(s->dir_name);
-	slab_free(s->keywords, s->keywords_size);
-	slab_free(s, sizeof(*s));
+	if (gone)
+		shared_free(s);
+}
+
+void shared_drop_unused(struct account *a, struct shared *s)
+{
+	bool there = false;
+
+	lock_take(&a->shelf);
+	for (const struct shared *x = a->shared; x; x = x->next)
+		there |= x == s;
+	bool gone = there && !s->refs && !kept_has(s) && take_off(a, s);
+	lock_drop(&a->shelf);
+	if (gone)
+		shared_free(s);
 }
 
 static struct snapshot *usable(struct shared *s, const struct index *ix, const struct index_mailbox *m)
 {
 	LOCK_SCOPED(&s->account->shelf);
 
-	if (!s->snapshot || s->index != ix->identity || s->known_since != m->known_since)
+	if (!s->snapshot || s->index != ix->identity || s->known_since != m->known_since ||
+	    s->snapshot->modseq > m->modseq)
 		return NULL;
 	return snapshot_ref(s->snapshot);
 }
@@ -66,7 +93,7 @@ bool shared_load(struct shared *s, struct index *ix, const struct index_mailbox 
 {
 	struct snapshot *old = usable(s, ix, m), *new;
 
-	if (old && old->modseq >= m->modseq) {
+	if (old && old->modseq == m->modseq) {
 		*out = old;
 		return true;
 	}

@@ -91,6 +91,11 @@ struct shared {
 	struct view *views;
 	int watch_cur, watch_new; /* inotify; -1: none; guarded by the housekeeper's lock */
 	bool polled;              /* inotify had no room; guarded likewise */
+	/* kept.c; guarded by store->pool */
+	struct shared *kept_prev, *kept_next;
+	int64_t kept_ms;
+	size_t kept_size;
+	bool kept;
 };
 
 struct account {
@@ -150,6 +155,8 @@ struct store {
 	struct lock pool;
 	struct hot_account *hot_first, *hot_last; /* most recently used first */
 	unsigned hot_n;
+	struct shared *kept_first, *kept_last; /* most recently used first; guarded by pool */
+	size_t kept_bytes;                     /* guarded by pool */
 	int64_t settled_us; /* atomic: everything that is older was settled */
 	struct housekeeper *housekeeper;
 	struct replay *replay;
@@ -260,6 +267,8 @@ void tmp_remove(int dirfd, const struct tmp_file *t);
 /* ---- shared.c: snapshots and watchers ----------------------------------------------------- */
 struct shared *shared_get(struct account *a, const struct dir *d); /* counted */
 void shared_put(struct shared *s);
+/* Frees it when it is still there and nobody has it; s may be gone. */
+void shared_drop_unused(struct account *a, struct shared *s);
 /* Takes in what the index has; with the account locked. *out gets a reference. */
 bool shared_load(struct shared *s, struct index *ix, const struct index_mailbox *m, struct snapshot **out,
 		 struct err *err) MUST_CHECK;
@@ -269,6 +278,14 @@ void mailbox_changed(struct account *a, const char mailbox_id[MAILBOX_ID_LEN], s
 		     const struct view *except);
 void shared_tell(struct account *a, const char mailbox_id[MAILBOX_ID_LEN], const struct view *except);
 void shared_tell_name(struct account *a, struct str name); /* empty: all */
+
+/* ---- kept.c: mailboxes that nobody has open -------------------------------------------------- */
+/* Both with the shelf. false: not worth it. */
+bool kept_add(struct shared *s);
+void kept_take(struct shared *s); /* off the list, if it is on it */
+bool kept_has(const struct shared *s);
+/* What is too old or too much goes; all: everything. When to come again (monotonic ms). */
+int64_t kept_sweep(struct store *s, bool all);
 
 /* ---- view.c -------------------------------------------------------------------------------- */
 /* The view's mailbox, wherever it was renamed to; the account is locked. ERR_NOT_FOUND: deleted. */

@@ -75,13 +75,23 @@ void view_keywords(const struct view *v, struct arena *ar, struct str **out, siz
 
 static uint32_t first_unseen(const struct snapshot *s)
 {
-	struct snapshot_walk w = snapshot_walk(s);
-	const struct hot *h;
-
-	for (uint32_t seq = 1; (h = snapshot_next(&w)); seq++)
-		if (!(h->marks & FLAG_SEEN))
-			return seq;
+	for (uint32_t i = 0; i < s->blocks_n; i++) {
+		const struct block *b = s->at[i].block;
+		for (uint32_t k = 0; b->unseen && k < b->n; k++)
+			if (!(b->at[k].marks & FLAG_SEEN))
+				return s->at[i].before + k + 1;
+	}
 	return 0;
+}
+
+static uint32_t count_recent(const struct view *v)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < v->recent_n; i++)
+		n += snapshot_at_least(v->snapshot, v->recent[i].last + 1) -
+		     snapshot_at_least(v->snapshot, v->recent[i].first);
+	return n;
 }
 
 void view_facts(struct view *v, struct view_facts *out)
@@ -90,6 +100,7 @@ void view_facts(struct view *v, struct view_facts *out)
 		.uidvalidity = v->uidvalidity,
 		.uidnext = v->uidnext,
 		.first_unseen = first_unseen(v->snapshot),
+		.recent = count_recent(v),
 		.highestmodseq = v->snapshot->modseq,
 		.modseq_known_since = v->known_since,
 		.read_only = v->read_only,
@@ -173,16 +184,6 @@ static void take_recent(struct view *v, const struct index_mailbox *m, uint32_t 
 	/* On a full disk mail can still be read; the next session sees them as recent once more. */
 	log_err(LOG_WARN, "store.recent.failed", &err);
 	account_index_failed(v->account, &err);
-}
-
-static uint32_t count_recent(const struct view *v)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < v->recent_n; i++)
-		n += snapshot_at_least(v->snapshot, v->recent[i].last + 1) -
-		     snapshot_at_least(v->snapshot, v->recent[i].first);
-	return n;
 }
 
 /* ---- opening ---------------------------------------------------------------------------- */

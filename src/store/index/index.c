@@ -22,6 +22,8 @@ enum {
 		(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0x50420000 : 0x42500000) | INDEX_VERSION,
 	CACHE_KIB = 512,
 	VANISHED_MAX = 20000, /* rows of one mailbox */
+	SUMMARIES_BYTES = 256 << 10, /* then the rest is left for the next time */
+	SPARSE = 8, /* messages that far apart are looked up one by one */
 };
 
 static const char schema[] =
@@ -549,6 +551,57 @@ bool index_summary(struct index *ix, int64_t row, uint32_t uid, struct arena *a,
 		return false;
 	if (*out_found)
 		*out = arena_str(a, sql_column_blob(st, 0));
+	return true;
+}
+
+/* One walk over the rows between the first and the last. */
+static bool summaries_walk(struct index *ix, int64_t row, const uint32_t *uids, size_t n, struct arena *a,
+			   struct str *out, size_t *out_n, struct err *err)
+{
+	SQL_SCOPED st = NULL;
+	size_t i = 0, bytes = 0;
+	bool more;
+
+	if (!sql_cached(ix->db, "SELECT id, data FROM summary WHERE id BETWEEN ? AND ? ORDER BY id", &st,
+			err))
+		return false;
+	sql_bind_int(st, 1, index_key(row, uids[0]));
+	sql_bind_int(st, 2, index_key(row, uids[n - 1]));
+	while (bytes < SUMMARIES_BYTES) {
+		if (!sql_step(st, &more, err))
+			return false;
+		if (!more) {
+			i = n;
+			break;
+		}
+		uint32_t uid = key_uid(sql_column_int(st, 0));
+		while (uids[i] < uid)
+			i++;
+		if (uids[i] != uid)
+			continue;
+		out[i] = arena_str(a, sql_column_blob(st, 1));
+		bytes += out[i].n;
+		if (++i == n)
+			break;
+	}
+	*out_n = i;
+	return true;
+}
+
+bool index_summaries(struct index *ix, int64_t row, const uint32_t *uids, size_t n, struct arena *a,
+		     struct str *out, size_t *out_n, struct err *err)
+{
+	bool found;
+	size_t bytes = 0, i = 0;
+
+	for (size_t k = 0; k < n; k++)
+		out[k] = STR_NONE;
+	if (uids[n - 1] - uids[0] < SPARSE * n)
+		return summaries_walk(ix, row, uids, n, a, out, out_n, err);
+	for (; i < n && bytes < SUMMARIES_BYTES; bytes += out[i++].n)
+		if (!index_summary(ix, row, uids[i], a, &out[i], &found, err))
+			return false;
+	*out_n = i;
 	return true;
 }
 

@@ -147,6 +147,9 @@ bool index_vanished_tidy(struct index *ix, struct index_mailbox *m, struct err *
 /* ---- summaries -------------------------------------------------------------------------- */
 bool index_summary(struct index *ix, int64_t row, uint32_t uid, struct arena *a, struct str *out,
 		   bool *out_found, struct err *err) MUST_CHECK;
+/* Of n messages in ascending order; empty: none. *out_n: how many were looked for, see view_summaries. */
+bool index_summaries(struct index *ix, int64_t row, const uint32_t *uids, size_t n, struct arena *a,
+		     struct str *out, size_t *out_n, struct err *err) MUST_CHECK;
 bool index_summary_put(struct index *ix, int64_t row, uint32_t uid, struct str summary,
 		       struct err *err) MUST_CHECK;
 /* The copy of a message has the summary of the first; nothing when there is none. */

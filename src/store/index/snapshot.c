@@ -12,6 +12,8 @@ struct block *block_new(struct slab *slab, uint32_t first, const void *hots, uin
 	*b = (struct block){.refs = 1, .n = n, .first = first};
 	if (n)
 		memcpy(b->at, hots, n * sizeof(b->at[0]));
+	for (uint32_t i = 0; i < n; i++)
+		b->unseen += !(b->at[i].marks & FLAG_SEEN);
 	return b;
 }
 

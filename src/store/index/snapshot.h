@@ -34,6 +34,7 @@ struct block {
 	unsigned refs; /* atomic */
 	uint32_t n;
 	uint32_t first; /* key: UIDs of the block are not below it */
+	uint32_t unseen;
 	struct hot at[];
 };
 struct snapshot {
