@@ -149,9 +149,13 @@ bool imap_write_status(struct imap *s, struct str name, unsigned items, struct e
 const char *special_use_name(enum special_use use); /* "\\Sent", or NULL */
 bool special_use_find(struct str name, enum special_use *out);
 
-/* The literal whose header text ends in is APPEND's message: take it. false: it is not. */
-bool append_wants(struct imap *s, struct str text, const struct literal *l);
+/* Is the literal whose header text ends in a message, or a piece of one, of APPEND or REPLACE?
+ * Refused: the reply is written. */
+enum append_answer { APPEND_NOT, APPEND_REFUSED, APPEND_TAKES };
+enum append_answer append_wants(struct imap *s, struct str text, const struct literal *l);
 void append_take(struct imap *s); /* from the input */
+bool append_taking(const struct imap *s);
+void append_taken(struct imap *s); /* the literal is over */
 void append_free(struct append *a); /* accepts NULL */
 
 #define IMAP_COMMAND(name, ...) command_fn cmd_##name;

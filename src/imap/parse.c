@@ -247,6 +247,11 @@ static struct str inbox_in_capitals(struct arena *a, struct str name)
 	return name.n == inbox.n ? inbox : arena_cat(a, inbox, str_from(name, inbox.n));
 }
 
+struct str mailbox_of_text(struct arena *a, struct str utf8)
+{
+	return inbox_in_capitals(a, text_nfc_str(a, utf8));
+}
+
 bool parse_mailbox(struct parse *p, struct str *out)
 {
 	struct scan at = p->s;

@@ -47,6 +47,8 @@ bool parse_number64(struct parse *p, uint64_t *out);    /* at most 2^63 - 1 */
 /* astring to UTF-8, NFC; INBOX in capitals. Fails for names that are no valid text in the present
  * encoding or too long; whether it may be created is the store's to say. */
 bool parse_mailbox(struct parse *p, struct str *out);
+/* UTF-8 without controls to a mailbox's name: NFC, INBOX in capitals. */
+struct str mailbox_of_text(struct arena *a, struct str utf8);
 /* A name or pattern as it came in, to UTF-8. false: not valid. */
 bool mailbox_decode(struct parse *p, struct str raw, bool pattern, struct str *out);
 

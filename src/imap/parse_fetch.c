@@ -69,8 +69,7 @@ static bool section_text(struct parse *p, struct section *out)
 	return parse_sp(p) && header_list(p, out);
 }
 
-/* section = "[" [section-spec] "]" */
-static bool section(struct parse *p, bool binary, struct section *out)
+bool parse_section(struct parse *p, bool binary, struct section *out)
 {
 	*out = (struct section){.kind = SECTION_WHOLE};
 	if (!parse_char(p, '[') || !section_part(p, out))
@@ -163,7 +162,7 @@ static bool with_section(struct parse *p, struct adding *to, enum fetch_how how,
 {
 	struct fetch_section *f = add_section(p, to);
 
-	if (!f || !section(p, how != FETCH_OCTETS, &f->section))
+	if (!f || !parse_section(p, how != FETCH_OCTETS, &f->section))
 		return false;
 	f->how = how;
 	f->seen = !peek && how != FETCH_DECODED_SIZE;

@@ -99,19 +99,23 @@ static void literal_begins(struct imap *s)
 		imap_bye(s, "[TOOBIG] Literal is too big");
 		return;
 	}
-	if (append_wants(s, text, &r->literal)) {
-		if (s->refused || !s->append) { /* refused, and said so */
-			s->refused = r->literal.nonsync;
-			s->command = (struct command){};
-			reader_refuse(r);
-			return;
-		}
+	enum append_answer answer = append_wants(s, text, &r->literal);
+	if (answer == APPEND_REFUSED) {
+		s->refused = r->literal.nonsync;
+		append_free(s->append);
+		s->append = NULL;
+		reader_refuse(r);
+		return;
+	}
+	if (answer == APPEND_TAKES) {
 		reader_divert(r);
 		if (r->left)
 			conn_input_limit(s->conn, APPEND_INPUT);
 		else
-			reader_diverted(r);
+			append_taken(s);
 	} else if (!reader_accept(r)) {
+		append_free(s->append);
+		s->append = NULL;
 		struct parse p = parse_of(text, s->arena, false);
 		if (!parse_tag(&p, &s->command.tag))
 			s->command.tag = STR_NONE;
@@ -169,14 +173,12 @@ static unsigned next_command(struct imap *s)
 {
 	size_t used;
 
-	if (s->append && s->reader.left) {
+	if (append_taking(s)) {
 		append_take(s);
-		if (s->closing)
-			return PARK_CLOSE;
 		if (s->reader.left)
 			return wait_for_input(s);
 		conn_input_limit(s->conn, LINE_INPUT);
-		reader_diverted(&s->reader);
+		append_taken(s);
 	}
 	enum reader_event e = reader_feed(&s->reader, conn_input(s->conn), &used);
 	conn_consume(s->conn, used);

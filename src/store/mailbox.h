@@ -169,6 +169,9 @@ bool mailbox_place(struct account *a, struct str mailbox, struct new_message *m,
  * done is called when it is durable: not before may OK be said. ERR_NOT_FOUND: no such mailbox. */
 bool mailbox_append(struct account *a, struct str mailbox, struct new_message *m, uint32_t *out_uidvalidity,
 		    void (*done)(void *ctx, const struct err *err), void *ctx, struct err *err) MUST_CHECK;
+/* Several at once, all or none (MULTIAPPEND, RFC 3502); durable when it returns. */
+bool mailbox_append_all(struct account *a, struct str mailbox, struct new_message *m, size_t n,
+			uint32_t *out_uidvalidity, struct err *err) MUST_CHECK;
 
 /* ---- a selected mailbox ----------------------------------------------------------------- */
 /* A view is one session's picture of a mailbox: sequence numbers 1..count stay fixed until

@@ -36,6 +36,7 @@ struct batch {
 	uint32_t *keywords; /* letters of each */
 	bool over_quota_ok;
 	bool is_append;          /* a fresh id: never a replay */
+	bool all;                /* all or none */
 	bool sync;               /* no journal, or too large for a record: files are fsynced */
 	struct pending *pending; /* APPEND through the journal */
 	bool index_ok;
@@ -58,6 +59,40 @@ static void refuse(struct new_message *m, const struct err *err)
 static struct str base_of(struct arena *ar, const struct new_message *m)
 {
 	return arena_fmt(ar, "%.*s.%u", ID_LEN, m->id.c, m->action);
+}
+
+static bool all_refused(const struct batch *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (is_placed(&b->m[i]))
+			return false;
+	return true;
+}
+
+static bool first_error(const struct batch *b, struct err *err)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (!is_placed(&b->m[i])) {
+			*err = b->m[i].err;
+			return false;
+		}
+	return err_set(err, ERR_SYNTAX, "an empty batch");
+}
+
+/* Of a batch that goes all or none, one was refused: the others are, too. */
+static bool fell_apart(struct batch *b)
+{
+	struct err err;
+	bool one = false;
+
+	for (size_t i = 0; i < b->n; i++)
+		one |= !is_placed(&b->m[i]);
+	if (!b->all || !one || first_error(b, &err))
+		return false;
+	for (size_t i = 0; i < b->n; i++)
+		if (is_placed(&b->m[i]))
+			refuse(&b->m[i], &err);
+	return true;
 }
 
 /* ---- before the flock ------------------------------------------------------------------- */
@@ -331,6 +366,19 @@ static bool index_rows(struct batch *b, uint64_t *out_modseq, struct err *err)
 	return false;
 }
 
+/* All or none: what has its name already loses it. Nobody was told of it, and there are no records. */
+static void undo_incomplete(struct batch *b)
+{
+	bool one = false;
+
+	for (size_t i = 0; i < b->n; i++)
+		one |= !is_placed(&b->m[i]);
+	for (size_t i = 0; b->all && one && i < b->n; i++)
+		if (is_placed(&b->m[i]))
+			undo_rename(b, i);
+	fell_apart(b);
+}
+
 /* UIDs, names, records, rows. */
 static bool change(struct batch *b, struct err *err)
 {
@@ -349,9 +397,12 @@ static bool change(struct batch *b, struct err *err)
 		return false;
 	all_keywords(b);
 	check_quota(b);
+	if (fell_apart(b))
+		return true;
 	if (!change_begin(b->d, (uint32_t)b->n, &first, &c, err))
 		return false;
 	rename_all(b, first);
+	undo_incomplete(b);
 	/* Without rows the mark stays: who comes next scans. */
 	if (!b->index_ok)
 		return true;
@@ -363,24 +414,6 @@ static bool change(struct batch *b, struct err *err)
 	if (!change_end(b->a, b->d, &c, modseq, &index_err))
 		log_err(LOG_WARN, "store.state.failed", &index_err);
 	return true;
-}
-
-static bool all_refused(const struct batch *b)
-{
-	for (size_t i = 0; i < b->n; i++)
-		if (is_placed(&b->m[i]))
-			return false;
-	return true;
-}
-
-static bool first_error(const struct batch *b, struct err *err)
-{
-	for (size_t i = 0; i < b->n; i++)
-		if (!is_placed(&b->m[i])) {
-			*err = b->m[i].err;
-			return false;
-		}
-	return err_set(err, ERR_SYNTAX, "an empty batch");
 }
 
 static bool find_or_make(struct account *a, struct str name, bool make, struct dir **out, struct err *err)
@@ -405,6 +438,8 @@ static bool run(struct batch *b, struct err *err)
 	b->tmp = arena_zalloc(b->ar, b->n * sizeof(*b->tmp));
 	b->keywords = arena_zalloc(b->ar, b->n * sizeof(*b->keywords));
 	write_files(b);
+	if (fell_apart(b))
+		remove_unplaced(b);
 	if (all_refused(b))
 		return first_error(b, err);
 
@@ -545,4 +580,28 @@ bool mailbox_append(struct account *a, struct str mailbox, struct new_message *m
 	if (b.sync)
 		done(ctx, NULL);
 	return true;
+}
+
+bool mailbox_append_all(struct account *a, struct str mailbox, struct new_message *m, size_t n,
+			uint32_t *out_uidvalidity, struct err *err)
+{
+	ARENA_SCOPED ar = arena_new();
+	struct batch b = {.a = a, .m = m, .n = n, .ar = ar, .is_append = true, .all = true, .sync = true};
+	struct str name;
+	char id[MAILBOX_ID_LEN];
+
+	for (size_t i = 0; i < n; i++)
+		err_clear(&m[i].err);
+	if (!mailbox_name_normal(ar, mailbox, &name, err) || !account_lock(a, USE_READ, err))
+		return false;
+	bool ok = find_or_make(a, name, false, &b.d, err) && run(&b, err);
+	if (ok) {
+		memcpy(id, b.d->state.mailbox_id, sizeof(id));
+		*out_uidvalidity = b.d->state.uidvalidity;
+		ok = sync_cur(a, b.d, err);
+	}
+	account_unlock(a);
+	if (ok)
+		mailbox_changed(a, id, name, NULL);
+	return ok || err_while(err, "appending to %.*s of %.*s", STR_ARG(name), STR_ARG(a->address));
 }

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the pabal authors */
+/*
+ * imap/octets.h: a message that is put together: in memory up to OCTETS_MEMORY_MAX, beyond that in
+ * an anonymous file.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/err.h"
+
+struct octets {
+	struct buf memory;
+	int fd;          /* -1: all is in memory */
+	uint64_t size;
+	bool failed;     /* the file could not be written */
+};
+enum { OCTETS_MEMORY_MAX = 1 << 20 };
+
+void octets_init(struct octets *o);
+void octets_fini(struct octets *o);
+void octets_add(struct octets *o, struct str s);
+/* Appends n octets from at on of another one. */
+bool octets_add_from(struct octets *o, const struct octets *from, uint64_t at, uint64_t n,
+		     struct err *err) MUST_CHECK;
