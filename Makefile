@@ -74,6 +74,7 @@ install: all
 		$(DESTDIR)$(MANDIR)/ko/man1/pabal.1 $(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5 \
 		$(DESTDIR)$(COMPLETIONDIR)/pabal
 	install -D -m 644 share/explain.tsv $(DESTDIR)$(DATADIR)/explain.tsv
+	@sh tools/mail-links.sh make $(BINDIR)/pabal $(DESTDIR)
 	@mkdir -p $(DESTDIR)$(UNITDIR)
 	sed 's|@BINDIR@|$(BINDIR)|g' dist/pabal.service >$(DESTDIR)$(UNITDIR)/pabal.service
 	@chmod 644 $(DESTDIR)$(UNITDIR)/pabal.service
@@ -81,6 +82,7 @@ install: all
 
 # Leaves mail, configuration and users alone
 uninstall:
+	@sh tools/mail-links.sh remove $(BINDIR)/pabal $(DESTDIR)
 	rm -f $(DESTDIR)$(BINDIR)/pabal $(DESTDIR)$(UNITDIR)/pabal.service $(DESTDIR)$(COMPLETIONDIR)/pabal \
 		$(DESTDIR)$(DATADIR)/explain.tsv
 	rm -f $(DESTDIR)$(MANDIR)/man1/pabal.1 $(DESTDIR)$(MANDIR)/man5/pabal.conf.5 \

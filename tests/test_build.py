@@ -33,8 +33,23 @@ def test_install_and_uninstall(tmp_path):
     for page in ('man1/pabal.1', 'man5/pabal.conf.5', 'ko/man1/pabal.1', 'ko/man5/pabal.conf.5'):
         assert (tmp_path / 'usr/share/man' / page).read_text().startswith('.TH PABAL')
     assert 'usr/share/bash-completion/completions/pabal' in files
+    for link in ('usr/sbin/sendmail', 'usr/lib/sendmail', 'usr/bin/mailq', 'usr/bin/newaliases'):
+        assert os.readlink(tmp_path / link) == '/usr/bin/pabal'
     make('uninstall')
     assert installed(tmp_path) == []
+
+
+def test_another_sendmail_stays(tmp_path):
+    """R86: links are made where no other mail server has its own, and only ours are removed."""
+    def links(what):
+        return subprocess.run(['sh', 'tools/mail-links.sh', what, '/usr/bin/pabal', str(tmp_path)], cwd=ROOT, check=True,
+                              capture_output=True, text=True).stderr
+    (tmp_path / 'usr/sbin').mkdir(parents=True)
+    (tmp_path / 'usr/sbin/sendmail').write_text('of another')
+    assert '/usr/sbin/sendmail belongs to another program' in links('make')
+    assert links('make').count('\n') == 1
+    links('remove')
+    assert installed(tmp_path) == ['usr/sbin/sendmail']
 
 
 def test_unit_is_understood(tmp_path):

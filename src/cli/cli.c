@@ -262,11 +262,31 @@ static int unknown_command(struct cli *cli, const struct invocation *in)
 			near ? near : "", near ? "\"" : "");
 }
 
+static struct str own_name(const struct cli *cli)
+{
+	struct str name = str_of(cli->argc > 0 ? cli->argv[0] : NULL);
+	return str_from(name, str_find_last_byte(name, '/') + 1);
+}
+
+/* sendmail has options of its own, which look like none of ours; only --config before it is ours. */
+static bool is_sendmail(struct cli *cli, int *out_first)
+{
+	struct str name = own_name(cli);
+	int i = 1;
+	*out_first = 1;
+	if (str_eq(name, STR("sendmail")) || str_eq(name, STR("newaliases")))
+		return true;
+	if (cli->argc > i + 1 && strcmp(cli->argv[i], "--config") == 0)
+		cli->config_path = cli->argv[i + 1], i += 2;
+	*out_first = i + 1;
+	return cli->argc > i && strcmp(cli->argv[i], "sendmail") == 0 &&
+	       (cli->argc == i + 1 || (strcmp(cli->argv[i + 1], "--help") != 0));
+}
+
 /* Called by a name that administrators know: "mailq" is a link to the program. */
 static void verb_of_name(const struct cli *cli, struct invocation *in)
 {
-	struct str name = str_of(cli->argc > 0 ? cli->argv[0] : NULL);
-	if (str_eq(str_from(name, str_find_last_byte(name, '/') + 1), STR("mailq"))) {
+	if (str_eq(own_name(cli), STR("mailq"))) {
 		in->v[in->n++] = STR("queue");
 		in->v[in->n++] = STR("list");
 	}
@@ -276,6 +296,9 @@ static int dispatch(struct cli *cli)
 {
 	struct invocation in = {.v = arena_array(cli->arena, (size_t)cli->argc + 3, sizeof *in.v)};
 	size_t words;
+	int first;
+	if (is_sendmail(cli, &first))
+		return cli_sendmail(cli, first);
 	verb_of_name(cli, &in);
 	int rc = take_common(cli, &in);
 	if (rc != 0)

@@ -28,6 +28,9 @@ void cli_help_command(struct cli *cli, const struct cli_command *c);
 const char *cli_suggest(struct str words);
 /* "a b c" of v[0..n) */
 struct str cli_join(struct arena *a, const struct str *v, size_t n);
+/* sendmail's own options from argv[first] on. */
+int cli_sendmail(struct cli *cli, int first);
+
 /* The command whose words v begins with, most words first; *out_words: how many. */
 const struct cli_command *cli_match(const struct str *v, size_t n, size_t *out_words);
 

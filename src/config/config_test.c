@@ -146,7 +146,7 @@ static void test_listeners(void **state)
 		"listener \"mx-proxied\" { service = smtp port = 26 proxy_from = 192.0.2.7 }\n");
 	size_t n;
 	config_listeners(c, &n);
-	assert_int_equal(8, n);
+	assert_int_equal(9, n);
 	assert_null(find_listener(c, "pop3"));
 	const struct listener *imap = find_listener(c, "imap");
 	assert_int_equal(LISTENER_TLS_REQUIRED, imap->tls);
@@ -161,6 +161,8 @@ static void test_listeners(void **state)
 	assert_int_equal(0, lmtp->port);
 	assert_true(str_eq(lmtp->unix_path, STR("/run/pabal/lmtp.sock")));
 	assert_int_equal(0660, lmtp->unix_mode);
+	assert_true(str_eq(find_listener(c, "local")->unix_path, STR("/run/pabal/sendmail.sock")));
+	assert_int_equal(0666, find_listener(c, "local")->unix_mode);
 }
 
 static void test_port_base(void **state)

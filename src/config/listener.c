@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * Listeners: the standard eight are always there and can be changed or switched off by a section
+ * Listeners: the standard nine are always there and can be changed or switched off by a section
  * of their name; sections of other names add to them.
  */
 #include "config/config_int.h"
@@ -22,6 +22,7 @@ static const struct {
 	[SERVICE_IMAPS] = {"imaps", 993, LISTENER_TLS_IMPLICIT},
 	[SERVICE_POP3] = {"pop3", 110, LISTENER_TLS_MAY},
 	[SERVICE_POP3S] = {"pop3s", 995, LISTENER_TLS_IMPLICIT},
+	[SERVICE_LOCAL] = {"local", 0, LISTENER_TLS_NONE},
 };
 
 const char *config_service_name(enum listener_service service)
@@ -150,22 +151,33 @@ static void set_port(struct listener_builder *b, struct listener *l)
 	struct config_value v = {0};
 	int64_t base = b->c->values[SETTING_PORT_BASE].number;
 	int64_t port = l->service == SERVICE_LMTP && base == 0 ? 0 : base + services[l->service].port;
+	if (l->service == SERVICE_LOCAL)
+		port = 0;
 	if (option(b, LISTENER_OPTION_PORT, &v))
 		port = v.number;
+	if (l->service == SERVICE_LOCAL && port)
+		assignments_problem(b->as, b->s->last[LISTENER_OPTION_PORT], false,
+				    "listener %s: local mail comes by a Unix socket only", b->s->title);
 	l->port = (uint16_t)port;
+}
+
+static struct str in_run_dir(struct listener_builder *b, const char *name)
+{
+	struct arena *a = b->c->arena;
+	return str_of(arena_cstr(a, arena_fmt(a, "%s/%s", config_path(b->c, SETTING_RUN_DIR), name)));
 }
 
 static void set_unix(struct listener_builder *b, struct listener *l)
 {
 	struct config_value v = {0};
-	struct arena *a = b->c->arena;
 	l->unix_path = STR("");
-	l->unix_mode = 0660;
+	l->unix_mode = l->service == SERVICE_LOCAL ? 0666 : 0660;
 	if (option(b, LISTENER_OPTION_UNIX_PATH, &v))
 		l->unix_path = v.items.v[0];
 	else if (l->service == SERVICE_LMTP && strcmp(b->s->title, "lmtp") == 0)
-		l->unix_path = str_of(arena_cstr(
-			a, arena_fmt(a, "%s/lmtp.sock", config_path(b->c, SETTING_RUN_DIR))));
+		l->unix_path = in_run_dir(b, "lmtp.sock");
+	else if (l->service == SERVICE_LOCAL && strcmp(b->s->title, "local") == 0)
+		l->unix_path = in_run_dir(b, "sendmail.sock");
 	if (l->unix_path.n > 107)
 		assignments_problem(b->as, b->s->any, false,
 				    "listener %s: unix_path is longer than 107 bytes", b->s->title);

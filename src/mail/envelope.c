@@ -17,7 +17,7 @@ enum record {
 	REC_REVERSE_TEXT = 6, REC_RECIPIENT = 7, REC_RET = 8, REC_ENVID = 9, REC_BODY = 10, REC_FLAGS = 11,
 	REC_SIZE = 12, REC_ACCOUNT = 13, REC_AUTH_MECH = 14, REC_SUBMISSION_MAC = 15, REC_LISTENER = 16,
 	REC_PEER_ADDRESS = 17, REC_PEER_PORT = 18, REC_PEER_NAME = 19, REC_PEER_HELO = 20,
-	REC_TLS_VERSION = 21, REC_TLS_CIPHER = 22, REC_TLS_CLIENT = 23,
+	REC_TLS_VERSION = 21, REC_TLS_CIPHER = 22, REC_TLS_CLIENT = 23, REC_UID = 24,
 };
 enum rcpt_record {
 	RCPT_PATH = 1, RCPT_LOCAL = 2, RCPT_DOMAIN = 3, RCPT_ORCPT = 4, RCPT_NOTIFY = 5,
@@ -76,6 +76,7 @@ void envelope_encode(struct buf *out, const struct envelope *e)
 	put_str(out, REC_AUTH_MECH, e->auth_mech);
 	put_str(out, REC_SUBMISSION_MAC, e->submission_mac);
 	put_u64(out, REC_LISTENER, e->listener);
+	put_u64(out, REC_UID, e->has_uid ? (uint64_t)e->uid + 1 : 0); /* 0 would not be written */
 	put_str(out, REC_PEER_ADDRESS, e->peer.address);
 	put_u64(out, REC_PEER_PORT, e->peer.port);
 	put_str(out, REC_PEER_NAME, e->peer.name);
@@ -176,6 +177,11 @@ static bool decode_number(const struct rec *rec, struct envelope *e)
 	case REC_LISTENER:
 		if (!get_u64(rec->value, UINT32_MAX, &v)) return false;
 		e->listener = (uint32_t)v;
+		return true;
+	case REC_UID:
+		if (!get_u64(rec->value, (uint64_t)UINT32_MAX + 1, &v) || v == 0) return false;
+		e->has_uid = true;
+		e->uid = (uint32_t)(v - 1);
 		return true;
 	case REC_PEER_PORT:
 		if (!get_u64(rec->value, 65535, &v)) return false;

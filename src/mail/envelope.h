@@ -54,6 +54,8 @@ struct envelope {
 	struct str auth_mech;      /* SASL mechanism, for Received and log */
 	struct str submission_mac; /* MAC of auth over account and session (DESIGN 1); opaque */
 	struct envelope_peer peer;
+	bool has_uid;              /* handed in by a user of this host, the kernel says which */
+	uint32_t uid;
 	uint32_t listener;         /* index of the listener in the configuration, for policy */
 };
 

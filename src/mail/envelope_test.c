@@ -28,6 +28,8 @@ static struct envelope sample(void)
 			.tls_client = STR("y"),
 		},
 		.listener = 3,
+		.has_uid = true,
+		.uid = 0,
 	};
 	return e;
 }
@@ -48,6 +50,7 @@ static void round_trip_test(void **state)
 	assert_true(d.smtputf8 && d.requiretls && d.peer.esmtp);
 	assert_int_equal(d.size_bytes, 5000000000);
 	assert_int_equal(d.peer.port, 50000);
+	assert_true(d.has_uid && d.uid == 0);
 	assert_true(str_eq(d.submission_mac, e.submission_mac));
 }
 
@@ -63,7 +66,7 @@ static void hostile_test(void **state)
 	for (size_t n = 0; n < whole; n++)
 		accepted += envelope_decode(str_sub(buf_str(&b), 0, n), a, &d, &err);
 	/* Only cuts between records, behind the id, are well-formed. */
-	assert_in_range(accepted, 1, 25);
+	assert_in_range(accepted, 1, 26);
 	buf_le16(&b, 9999);
 	buf_le_str(&b, STR("what will be"));
 	assert_true(envelope_decode(buf_str(&b), a, &d, &err));

@@ -130,6 +130,10 @@ static void received_by(struct folder *f, struct buf *b, const struct envelope *
 	buf_add(b, STR("by "));
 	put_token(b, by);
 	piece_from_buf(f, b);
+	if (e->has_uid) {
+		buf_fmt(b, "(userid %u)", e->uid);
+		piece_from_buf(f, b);
+	}
 	buf_add(b, STR("with "));
 	buf_add(b, trace_protocol(e));
 	piece_from_buf(f, b);

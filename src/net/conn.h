@@ -71,6 +71,9 @@ struct conn_facts {
 	struct str service;      /* name of the listener's service */
 	struct str tls_version, tls_cipher, sni; /* empty: no TLS */
 	bool proxied;
+	bool has_user;           /* a Unix socket: the kernel says who connected */
+	uint32_t peer_uid;
+	int32_t peer_pid;
 	void *listener;          /* what net_listen() was given */
 };
 const struct conn_facts *conn_facts(const struct conn *c);

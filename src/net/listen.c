@@ -263,6 +263,18 @@ static void told_late(struct conn *c)
 
 /* ---- accepting ---- */
 
+/* SO_PEERCRED: who called connect(), of a named socket. */
+static void tell_user(int fd, struct conn_facts *f)
+{
+	struct ucred who;
+	socklen_t n = sizeof who;
+	f->has_user = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0;
+	if (!f->has_user)
+		return;
+	f->peer_uid = who.uid;
+	f->peer_pid = who.pid;
+}
+
 static void take_connection(struct listening *l, int fd, const struct conn_addr *peer, struct chain *chain)
 {
 	struct net *n = l->net;
@@ -278,6 +290,8 @@ static void take_connection(struct listening *l, int fd, const struct conn_addr 
 	if (!peer->len || getsockname(fd, &c->facts.local.addr.sa, &c->facts.local.len) != 0)
 		c->facts.local.len = 0;
 	conn_told(c);
+	if (!peer->len)
+		tell_user(fd, &c->facts);
 	bool proxy = net_networks_have(l->l.proxy_from, peer);
 	bool room = make_room(n, chain);
 	if (!room)

@@ -66,7 +66,8 @@ enum role_id role_of_service(enum listener_service service)
 	case SERVICE_SMTP:
 	case SERVICE_SUBMISSION:
 	case SERVICE_SUBMISSIONS:
-	case SERVICE_LMTP: return ROLE_SMTP;
+	case SERVICE_LMTP:
+	case SERVICE_LOCAL: return ROLE_SMTP;
 	case SERVICE_IMAP:
 	case SERVICE_IMAPS:
 	case SERVICE_POP3:

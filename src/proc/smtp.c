@@ -19,6 +19,7 @@
 #include "proc/lookup_cache.h"
 #include "queue/record.h"
 #include "smtp/server.h"
+#include <pwd.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ struct smtp_role {
 	atomic_bool tell_due, settle_due;
 	atomic_int pressure;
 	_Atomic uint64_t messages;
+	const struct smtp_users *users;  /* NULL: all */
 	struct lookup_cache *recipients; /* verdict and canonical address by address */
 };
 
@@ -316,10 +318,54 @@ static bool open_journal(struct smtp_role *s, struct sandbox *box, struct err *e
 	return true;
 }
 
+/* "kim", "1000", "1000-1999". Names are looked up here, where /etc/passwd can still be read. */
+static bool read_user(struct arena *a, struct str item, struct smtp_user_range *out)
+{
+	struct str last = item, first = str_cut(&last, '-');
+	uint64_t from, to;
+
+	if (str_u64(item, UINT32_MAX, &from)) {
+		*out = (struct smtp_user_range){(uint32_t)from, (uint32_t)from};
+		return true;
+	}
+	if (last.p && str_u64(first, UINT32_MAX, &from) && str_u64(last, UINT32_MAX, &to)) {
+		*out = (struct smtp_user_range){(uint32_t)from, (uint32_t)to};
+		return true;
+	}
+	const char *name = arena_cstr(a, item);
+	struct passwd *pw = name ? getpwnam(name) : NULL;
+	if (!pw)
+		return false;
+	*out = (struct smtp_user_range){pw->pw_uid, pw->pw_uid};
+	return true;
+}
+
+/* Who is not known may not: a name that is misspelt opens nothing. */
+static void read_users(struct smtp_role *s)
+{
+	struct arena *a = s->role->arena;
+	CONFIG_SCOPED c = role_config(s->role);
+	struct config_list items = config_list(c, SETTING_SENDMAIL_ALLOW);
+	struct smtp_users *users = arena_new_of(a, struct smtp_users);
+
+	users->v = arena_array(a, items.n + 1, sizeof(*users->v));
+	for (size_t i = 0; i < items.n; i++) {
+		if (str_eq(items.v[i], STR("*")))
+			return;
+		if (read_user(a, items.v[i], &users->v[users->n]))
+			users->n++;
+		else
+			log_event(LOG_WARN, "smtp.local.unknown_user", K_CSTR(setting, "sendmail.allow"),
+				  K_STR(user, items.v[i]));
+	}
+	s->users = users;
+}
+
 static bool smtp_prepare(struct role *r, struct sandbox *box, struct err *err)
 {
 	struct smtp_role *s = r->state;
 
+	read_users(s);
 	return preload(PRELOAD_TLS, err) && door_tls_prepare(&s->tls, err) && open_journal(s, box, err);
 }
 
@@ -327,6 +373,8 @@ static enum smtp_kind kind_of(enum listener_service service)
 {
 	if (service == SERVICE_LMTP)
 		return SMTP_LMTP;
+	if (service == SERVICE_LOCAL)
+		return SMTP_LOCAL;
 	return service == SERVICE_SMTP ? SMTP_MX : SMTP_SUBMISSION;
 }
 
@@ -352,6 +400,7 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	p->tls = mode_of(l->tls);
 	p->plaintext_auth_from = door_networks(a, &l->plaintext_auth_from,
 					       config_networks(c, SETTING_AUTH_PLAINTEXT_NETWORKS));
+	p->users = s->users;
 	p->xclient_from = door_networks(a, &l->xclient_from, NULL);
 	n->protocol = &smtp_protocol;
 	n->owner = &s->server;

@@ -17,7 +17,8 @@ struct envelope; /* mail/envelope.h */
 struct tls_context;
 struct net_networks;
 
-enum smtp_kind { SMTP_MX, SMTP_SUBMISSION, SMTP_LMTP };
+/* SMTP_LOCAL: users of this host on a Unix socket, known by the kernel (R86). */
+enum smtp_kind { SMTP_MX, SMTP_SUBMISSION, SMTP_LMTP, SMTP_LOCAL };
 enum smtp_tls_mode { SMTP_TLS_NONE, SMTP_TLS_MAY, SMTP_TLS_REQUIRED };
 
 enum rcpt_verdict {
@@ -52,11 +53,19 @@ struct smtp_services {
 	/* LMTP answers per recipient; durable means all accepted recipients get 250. */
 };
 
+struct smtp_users { /* numbers of users; NULL instead: all */
+	struct smtp_user_range {
+		uint32_t first, last;
+	} *v;
+	size_t n;
+};
+
 struct smtp_listener { /* conn_facts()->listener */
 	uint32_t index; /* in the configuration; goes into the envelope */
 	enum smtp_kind kind;
 	enum smtp_tls_mode tls;
 	struct net_networks plaintext_auth_from, xclient_from;
+	const struct smtp_users *users; /* SMTP_LOCAL: who may hand in mail */
 };
 /* What sessions share: rates per source and account, memory of bodies. One per process. */
 struct smtp_limits;

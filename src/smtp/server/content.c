@@ -268,7 +268,10 @@ void smtp_envelope_complete(struct smtp_session *s)
 	const struct conn_facts *f = conn_facts(s->conn);
 	e->origin = smtp_is(s, SMTP_MX)     ? ENVELOPE_MX
 		    : smtp_is(s, SMTP_LMTP) ? ENVELOPE_LMTP
+		    : smtp_is(s, SMTP_LOCAL) ? ENVELOPE_LOCAL
 					    : ENVELOPE_SUBMISSION;
+	e->has_uid = smtp_is(s, SMTP_LOCAL) && f->has_user;
+	e->uid = f->peer_uid;
 	e->account = arena_str(tx->arena, buf_str(&s->account));
 	e->auth_mech = arena_str(tx->arena, buf_str(&s->mechanism));
 	e->submission_mac = arena_str(tx->arena, buf_str(&s->ticket));
@@ -305,6 +308,21 @@ static void commit(struct smtp_session *s)
 	conn_unref(c);
 }
 
+/* R86: who of this host hands in what, before it is taken. */
+static void log_injected(struct smtp_session *s)
+{
+	const struct conn_facts *f = conn_facts(s->conn);
+	const struct envelope *e = &s->tx->envelope;
+	struct str rcpts = STR("");
+	for (size_t i = 0; i < e->rcpt_n && rcpts.n < 1000; i++)
+		rcpts = arena_fmt(s->tx->arena, "%.*s%s%.*s", STR_ARG(rcpts), i ? "," : "",
+				  STR_ARG(e->rcpt[i].forward_path));
+	log_event(LOG_INFO, "smtp.local", K_STR(qid, id_str(&e->id)), K_INT(user_id, f->peer_uid),
+		  K_INT(pid, f->peer_pid), K_STR(command, buf_str(&s->local_command)),
+		  K_STR(directory, buf_str(&s->local_directory)), K_STR(from, e->reverse_path_text),
+		  K_STR(rcpt, rcpts), K_INT(count, e->rcpt_n), K_INT(size, e->size_bytes));
+}
+
 void smtp_content_end(struct smtp_session *s)
 {
 	struct smtp_tx *tx = s->tx;
@@ -321,6 +339,8 @@ void smtp_content_end(struct smtp_session *s)
 		return;
 	}
 	tx->envelope.size_bytes = body_of(tx).n + tx->side_octets;
+	if (smtp_is(s, SMTP_LOCAL))
+		log_injected(s);
 	commit(s);
 }
 

@@ -10,6 +10,11 @@ static bool under_tls(const struct smtp_session *s)
 	return conn_tls(s->conn);
 }
 
+static bool is_local(const struct smtp_session *s)
+{
+	return smtp_is(s, SMTP_LOCAL);
+}
+
 static bool xclient_offered(const struct smtp_session *s)
 {
 	return s->xclient;
@@ -80,6 +85,11 @@ static void auth_arguments(const struct smtp_session *s, struct buf *out)
 		sep = " ";
 	}
 	buf_fmt(out, "%s%.*s", sep, STR_ARG(all));
+}
+
+static void local_arguments(const struct smtp_session *s, struct buf *out)
+{
+	buf_add(out, config_str(s->config, SETTING_MYORIGIN));
 }
 
 static void xclient_arguments(const struct smtp_session *s, struct buf *out)

@@ -23,7 +23,7 @@ struct seen {
 /* Submitted by its author's program, or by a host of ours: what is missing is added. */
 static bool originates(const struct smtp_session *s)
 {
-	return smtp_is(s, SMTP_SUBMISSION) || (smtp_is(s, SMTP_MX) && s->trusted);
+	return smtp_is(s, SMTP_SUBMISSION) || smtp_is(s, SMTP_LOCAL) || (smtp_is(s, SMTP_MX) && s->trusted);
 }
 
 static bool name_is(const struct header_field *f, const char *name)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENTRIES_MAX = 65536 };
+enum { ENTRIES_MAX = 65536, MINUTE_MS = 60000, HOUR_MS = 3600000 };
 
 struct entry {
 	int64_t began_ms, window_ms;
@@ -78,11 +78,21 @@ static bool take(struct smtp_limits *l, struct str key, uint64_t max, int64_t wi
 	return true;
 }
 
-/* A letter for the kind, then /32, /64 or the account. */
+static bool is_of_user(enum smtp_rate rate)
+{
+	return rate == SMTP_RATE_MESSAGES_USER || rate == SMTP_RATE_RCPTS_USER;
+}
+
+/* A letter for the kind, then /32, /64, the account or the user. */
 static struct str rate_key(const struct smtp_session *s, enum smtp_rate rate, char key[400])
 {
 	size_t n = 0;
 	key[n++] = (char)('a' + rate);
+	if (is_of_user(rate)) {
+		uint32_t uid = conn_facts(s->conn)->peer_uid;
+		memcpy(key + n, &uid, sizeof uid);
+		return (struct str){key, n + sizeof uid};
+	}
 	if (rate == SMTP_RATE_RCPTS_ACCOUNT) {
 		size_t len = s->account.n < 390 ? s->account.n : 390;
 		if (len)
@@ -110,6 +120,8 @@ static enum setting rate_setting(enum smtp_rate rate)
 	switch (rate) {
 	case SMTP_RATE_MESSAGES_SOURCE: return SETTING_SMTP_RATE_MESSAGES;
 	case SMTP_RATE_RCPTS_SOURCE: return SETTING_SMTP_RATE_RECIPIENTS;
+	case SMTP_RATE_MESSAGES_USER: return SETTING_SENDMAIL_RATE_MESSAGES;
+	case SMTP_RATE_RCPTS_USER: return SETTING_SENDMAIL_RATE_RECIPIENTS;
 	case SMTP_RATE_RCPTS_ACCOUNT: break;
 	}
 	return SETTING_SMTP_RATE_ACCOUNT_RECIPIENTS;
@@ -123,11 +135,17 @@ bool smtp_rate_take(struct smtp_session *s, enum smtp_rate rate)
 	struct sockaddr *sa = &s->peer.addr.sa;
 	if (max == 0 || !s->server->limits || (account && s->account.n == 0))
 		return true;
+	if (is_of_user(rate)) {
+		struct str key = rate_key(s, rate, text);
+		return !smtp_is(s, SMTP_LOCAL) ||
+		       take(s->server->limits, key, (uint64_t)max,
+			    rate == SMTP_RATE_RCPTS_USER ? HOUR_MS : MINUTE_MS);
+	}
 	/* mynetworks are exempt, on every listener; local sockets have no address. */
 	if (!account && (!s->peer.len || networks_match(config_networks(s->config, SETTING_MYNETWORKS), sa)))
 		return true;
 	struct str key = rate_key(s, rate, text);
-	return take(s->server->limits, key, (uint64_t)max, account ? 3600000 : 60000);
+	return take(s->server->limits, key, (uint64_t)max, account ? HOUR_MS : MINUTE_MS);
 }
 
 bool smtp_memory_take(struct smtp_limits *l, size_t bytes)

@@ -107,10 +107,12 @@ struct smtp_session {
 	bool trusted;     /* the client's network is one of mynetworks; never on submission */
 	bool plain_auth;  /* may log in without TLS */
 	bool xclient;     /* may use XCLIENT */
+	bool unlisted;    /* SMTP_LOCAL: unknown recipients are taken and bounced */
 	bool draining, first_seen, skipping;
 	bool acted;       /* a command was carried out: its deadline is over */
 	struct conn_addr peer;
 	struct buf peer_text, peer_name, helo, account, mechanism, ticket;
+	struct buf local_command, local_directory; /* XLOCAL: the client's word */
 	uint16_t peer_port;
 	unsigned pressed_ms; /* how long MAIL has waited */
 	unsigned errors, commands, transactions, auth_failures, messages;
@@ -124,7 +126,7 @@ struct smtp_session {
 /* verbs.def */
 enum smtp_verb_flags {
 	VERB_FREE = 1,      /* allowed where TLS is required and not there yet */
-	VERB_NOT_LMTP = 2, VERB_LMTP = 4,
+	VERB_NOT_LMTP = 2, VERB_LMTP = 4, VERB_LOCAL = 32,
 	VERB_HELO = 8,      /* needs EHLO, HELO or LHLO before it */
 	VERB_NO_ARGS = 16,
 };
@@ -203,7 +205,10 @@ bool smtp_header_absent(struct str body); /* not one field at its beginning: all
 bool smtp_header_fix(struct smtp_session *s, struct smtp_tx *tx, size_t header_n);
 
 /* limits.c */
-enum smtp_rate { SMTP_RATE_MESSAGES_SOURCE, SMTP_RATE_RCPTS_SOURCE, SMTP_RATE_RCPTS_ACCOUNT };
+enum smtp_rate {
+	SMTP_RATE_MESSAGES_SOURCE, SMTP_RATE_RCPTS_SOURCE, SMTP_RATE_RCPTS_ACCOUNT, SMTP_RATE_MESSAGES_USER,
+	SMTP_RATE_RCPTS_USER,
+};
 bool smtp_rate_take(struct smtp_session *s, enum smtp_rate rate);
 /* false: there is no room for so much more in memory; nothing was counted. */
 bool smtp_memory_take(struct smtp_limits *l, size_t bytes);

@@ -79,7 +79,7 @@ void smtp_peer_changed(struct smtp_session *s)
 	const struct networks *mine = config_networks(s->config, SETTING_MYNETWORKS);
 	const struct networks *plain = config_networks(s->config, SETTING_AUTH_PLAINTEXT_NETWORKS);
 	bool ip = s->peer.len > 0;
-	s->trusted = smtp_is(s, SMTP_LMTP) ||
+	s->trusted = smtp_is(s, SMTP_LMTP) || smtp_is(s, SMTP_LOCAL) ||
 		     (smtp_is(s, SMTP_MX) && ip && networks_match(mine, &s->peer.addr.sa));
 	s->plain_auth = ip && (networks_match(plain, &s->peer.addr.sa) ||
 			       net_networks_have(l->plaintext_auth_from, &s->peer));
@@ -123,6 +123,8 @@ static void smtp_end(struct conn *c)
 	buf_free(&s->helo);
 	buf_free(&s->account);
 	buf_free(&s->mechanism);
+	buf_free(&s->local_command);
+	buf_free(&s->local_directory);
 	secret_wipe(s->ticket.p, s->ticket.n);
 	buf_free(&s->ticket);
 	config_unref((struct config *)s->config);
@@ -198,7 +200,8 @@ static void refuse_line(struct smtp_session *s, struct str line)
 static bool state_allows(struct smtp_session *s, const struct smtp_verb *v, struct str args)
 {
 	bool lmtp = smtp_is(s, SMTP_LMTP);
-	if (((v->flags & VERB_LMTP) && !lmtp) || ((v->flags & VERB_NOT_LMTP) && lmtp)) {
+	if (((v->flags & VERB_LMTP) && !lmtp) || ((v->flags & VERB_NOT_LMTP) && lmtp) ||
+	    ((v->flags & VERB_LOCAL) && !smtp_is(s, SMTP_LOCAL))) {
 		smtp_error(s, 500, "5.5.1", "%.*s is not spoken here", STR_ARG(v->name));
 		return false;
 	}

@@ -4,6 +4,21 @@
 #include "base/log.h"
 #include "smtp/server/server_int.h"
 
+/* R86: which users of this host may. */
+static bool user_allowed(const struct smtp_session *s)
+{
+	const struct conn_facts *f = conn_facts(s->conn);
+	const struct smtp_users *users = s->listener->users;
+	if (!smtp_is(s, SMTP_LOCAL) || !users)
+		return true;
+	for (size_t i = 0; f->has_user && i < users->n; i++)
+		if (f->peer_uid >= users->v[i].first && f->peer_uid <= users->v[i].last)
+			return true;
+	log_event(LOG_WARN, "smtp.local.refuse", K_INT(user_id, f->peer_uid), K_INT(pid, f->peer_pid),
+		  K_STR(command, buf_str(&s->local_command)));
+	return false;
+}
+
 /* Who may send at all. */
 static bool sender_allowed(struct smtp_session *s)
 {
@@ -28,7 +43,11 @@ static bool sender_allowed(struct smtp_session *s)
 		smtp_refuse(s, OUTCOME_SYSTEM_FULL, STR_NONE);
 		return false;
 	}
-	if (!smtp_rate_take(s, SMTP_RATE_MESSAGES_SOURCE)) {
+	if (!user_allowed(s)) {
+		smtp_error(s, 550, "5.7.1", "this user may not hand in mail (sendmail.allow)");
+		return false;
+	}
+	if (!smtp_rate_take(s, SMTP_RATE_MESSAGES_SOURCE) || !smtp_rate_take(s, SMTP_RATE_MESSAGES_USER)) {
 		smtp_refuse(s, OUTCOME_TOO_MANY_MESSAGES, STR_NONE);
 		return false;
 	}

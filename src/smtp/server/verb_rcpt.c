@@ -11,6 +11,8 @@ static const char *relay_rule(const struct smtp_session *s)
 		return NULL;
 	if (s->account.n)
 		return "login";
+	if (smtp_is(s, SMTP_LOCAL))
+		return "local";
 	return s->trusted ? "mynetworks" : NULL;
 }
 
@@ -37,6 +39,8 @@ static void refuse_rcpt(struct smtp_session *s, struct str rcpt, enum outcome o,
 
 static bool accepts_unlisted(const struct smtp_session *s)
 {
+	if (smtp_is(s, SMTP_LOCAL))
+		return s->unlisted;
 	if (smtp_is(s, SMTP_SUBMISSION))
 		return !config_bool(s->config, SETTING_SMTP_REJECT_UNLISTED_SUBMISSION);
 	return smtp_is(s, SMTP_MX) && !config_bool(s->config, SETTING_REJECT_UNLISTED);
@@ -93,12 +97,15 @@ static bool may_be_unqualified(const struct smtp_session *s, struct address a)
 
 static bool rates_ok(struct smtp_session *s)
 {
-	int64_t max = config_int(s->config, SETTING_SMTP_MAX_RECIPIENTS);
+	/* A program that hands in a message cannot be asked to split it. */
+	int64_t max = smtp_is(s, SMTP_LOCAL) ? ENVELOPE_RCPT_MAX
+					     : config_int(s->config, SETTING_SMTP_MAX_RECIPIENTS);
 	if ((int64_t)s->tx->envelope.rcpt_n >= max || s->tx->envelope.rcpt_n >= ENVELOPE_RCPT_MAX) {
 		smtp_refuse(s, OUTCOME_TOO_MANY_RECIPIENTS, STR_NONE);
 		return false;
 	}
-	if (smtp_rate_take(s, SMTP_RATE_RCPTS_SOURCE) && smtp_rate_take(s, SMTP_RATE_RCPTS_ACCOUNT))
+	if (smtp_rate_take(s, SMTP_RATE_RCPTS_SOURCE) && smtp_rate_take(s, SMTP_RATE_RCPTS_ACCOUNT) &&
+	    smtp_rate_take(s, SMTP_RATE_RCPTS_USER))
 		return true;
 	smtp_refuse(s, OUTCOME_TOO_MANY_MESSAGES, STR("too many recipients in a short time"));
 	return false;
