@@ -23,6 +23,7 @@ static const char resolv_conf[] = "/etc/resolv.conf";
 struct servers {
 	struct dns_server at[DNS_SERVERS_MAX];
 	size_t n;
+	bool root; /* none: from the root down */
 };
 
 /* A configuration is used where there is one, but not needed. */
@@ -35,6 +36,10 @@ static int configured(struct cli *cli, struct servers *servers)
 		if (code)
 			return code;
 		struct config_list list = config_list(cli->config, SETTING_DNS_SERVERS);
+		if (list.n == 1 && str_eq(list.v[0], STR("root"))) {
+			servers->root = true;
+			return 0;
+		}
 		for (size_t i = 0; i < list.n && servers->n < DNS_SERVERS_MAX; i++) {
 			if (!dns_server_parse(list.v[i], &servers->at[servers->n++], &err))
 				return cli_fail_err(cli, &err);
@@ -83,7 +88,9 @@ int cli_resolver(struct cli *cli, struct dns_resolver **out)
 			cli, CLI_CONFIG, "%s",
 			cli_text(cli, "no trust anchor of the root was found: use --trust-anchor FILE",
 				 "루트의 신뢰 앵커를 찾지 못했습니다. --trust-anchor FILE을 쓰십시오"));
-	if (file[0])
+	if (servers.root && !file[0])
+		file = dns_unbound_root_key() ? dns_unbound_root_key() : "";
+	if (file[0] || servers.root)
 		return validating(cli, &servers, file, timeout_ms, out);
 	struct dns_client_options options = {
 		.servers = servers.at, .server_n = servers.n, .timeout_ms = timeout_ms,

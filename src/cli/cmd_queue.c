@@ -46,6 +46,22 @@ static void print_messages(struct cli *cli, const struct json_value *root)
 	table_print(t, &cli->out);
 }
 
+static void print_history(struct cli *cli, const struct json_value *list, int64_t now)
+{
+	if (!json_value_count(list))
+		return;
+	struct table *t = table_new(cli->arena, cli_text(cli, ">ATTEMPT|>AGO|SERVER|REPLY", ">시도|>경과|서버|응답"));
+	for (size_t i = 0; i < json_value_count(list); i++) {
+		const struct json_value *m = json_value_item(list, i);
+		table_cell_fmt(t, "%lld", (long long)json_value_int_or(json_value_member(m, "attempt"), 0));
+		print_age(t, now - json_value_int_or(json_value_member(m, "at"), now));
+		cell_member(t, m, "server");
+		cell_member(t, m, "reply");
+	}
+	cli_print(cli, "\n");
+	table_print(t, &cli->out);
+}
+
 static int show(struct cli *cli, struct str request, const char *none_en, const char *none_ko,
 		int none_code)
 {
@@ -59,6 +75,9 @@ static int show(struct cli *cli, struct str request, const char *none_en, const 
 		json_value_print(root, &cli->out);
 	else if (!none)
 		print_messages(cli, root);
+	if (!cli->json)
+		print_history(cli, json_value_member(root, "history"),
+			      json_value_int_or(json_value_member(root, "now"), 0));
 	if (none && none_code)
 		return cli_fail(cli, none_code, "%s", cli_text(cli, none_en, none_ko));
 	if (none && !cli->json)

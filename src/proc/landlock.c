@@ -18,7 +18,7 @@
 #define SYS_landlock_restrict_self 446
 #endif
 
-enum { RULE_PATH_BENEATH = 1, CREATE_RULESET_VERSION = 1, ABI_NEEDED = 2 };
+enum { RULE_PATH_BENEATH = 1, RULE_NET_PORT = 2, CREATE_RULESET_VERSION = 1, ABI_NEEDED = 2 };
 /* Bits of include/uapi/linux/landlock.h. */
 enum {
 	FS_EXECUTE = 1 << 0, FS_WRITE_FILE = 1 << 1, FS_READ_FILE = 1 << 2, FS_READ_DIR = 1 << 3,
@@ -39,6 +39,10 @@ struct path_rule {
 	uint64_t allowed;
 	int32_t parent_fd;
 } __attribute__((packed));
+
+struct port_rule {
+	uint64_t allowed, port;
+};
 
 static struct ruleset everything(int abi, bool network)
 {
@@ -78,6 +82,17 @@ static bool add_paths(int ruleset, const struct sandbox *s, uint64_t known, stru
 	return true;
 }
 
+/* A role that connects may choose its address, at a port of the kernel's choice (0). */
+static bool add_port(int ruleset, const struct sandbox *s, uint64_t known, struct err *err)
+{
+	struct port_rule rule = {NET_BIND_TCP, 0};
+
+	if (!(s->calls & SANDBOX_NETWORK) || !(known & NET_BIND_TCP))
+		return true;
+	return syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) == 0 ||
+	       err_sys(err, "landlock_add_rule");
+}
+
 bool landlock_enter(const struct sandbox *s, struct sandbox_state *out, struct err *err)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
@@ -90,7 +105,7 @@ bool landlock_enter(const struct sandbox *s, struct sandbox_state *out, struct e
 	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &all, size, 0);
 	if (ruleset < 0)
 		return err_sys(err, "landlock_create_ruleset");
-	bool good = add_paths(ruleset, s, all.fs, err);
+	bool good = add_paths(ruleset, s, all.fs, err) && add_port(ruleset, s, all.net, err);
 	if (good && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		good = err_sys(err, "landlock_restrict_self");
 	close(ruleset);

@@ -398,6 +398,8 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 		.retry_s = (config_duration_ms(c, SETTING_QUEUE_RETRY_MIN) + 999) / 1000,
 		.retry_max_s = config_duration_ms(c, SETTING_QUEUE_RETRY_MAX) / 1000,
 		.default_tls = (enum relay_tls)config_enum(c, SETTING_RELAY_TLS),
+		.explain = config_str(c, SETTING_EXPLAIN_FILE),
+		.source_address = config_str(c, SETTING_RELAY_SOURCE_ADDRESS),
 		.cold = r->cold,
 	};
 	struct queue_route *routes;

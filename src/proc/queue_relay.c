@@ -35,6 +35,21 @@ static int by_preference(const void *a, const void *b)
 	return x->preference != y->preference ? x->preference - y->preference : str_cmp(x->name, y->name);
 }
 
+/* We are among the hosts: ours, and those that are no better, would send it back (RFC 5321 5.1). True:
+ * none is left. */
+static bool drop_ourselves(struct str hostname, struct mx *mx, size_t *n)
+{
+	for (size_t i = 0; i < *n; i++) {
+		if (!str_eq_nocase(mx[i].name, hostname))
+			continue;
+		while (i > 0 && mx[i - 1].preference == mx[i].preference)
+			i--;
+		*n = i;
+		return i == 0;
+	}
+	return false;
+}
+
 /* MX names by preference. "." alone is a null MX (RFC 7505). */
 static bool read_mx(struct str records, struct mx out[MX_MAX], size_t *out_n, bool *null_mx)
 {
@@ -63,6 +78,8 @@ static bool read_mx(struct str records, struct mx out[MX_MAX], size_t *out_n, bo
 static void route_of_reply(struct route_call *c, const struct msg_dns_reply *r, struct buf *hosts,
 			   struct route_answer *a)
 {
+	CONFIG_SCOPED config = role_config(c->role);
+	struct str hostname = config_str(config, SETTING_HOSTNAME);
 	struct mx mx[MX_MAX];
 	size_t n;
 	bool null_mx;
@@ -76,6 +93,8 @@ static void route_of_reply(struct route_call *c, const struct msg_dns_reply *r, 
 			return;
 		}
 		a->kind = null_mx ? ROUTE_NULL_MX : ROUTE_MX;
+		if (n && drop_ourselves(hostname, mx, &n))
+			a->kind = ROUTE_LOOP;
 		for (size_t i = 0; i < n; i++) {
 			if (hosts->n)
 				buf_byte(hosts, ' ');
@@ -94,8 +113,11 @@ static void route_of_reply(struct route_call *c, const struct msg_dns_reply *r, 
 		a->kind = ROUTE_TEMP;
 		return;
 	}
-	if (a->kind == ROUTE_MX && !hosts->n)
+	if (a->kind == ROUTE_MX && !hosts->n) {
+		if (str_eq_nocase((struct str){c->domain, c->n}, hostname))
+			a->kind = ROUTE_LOOP;
 		buf_add_bytes(hosts, c->domain, c->n);
+	}
 	a->hosts = buf_str(hosts);
 }
 

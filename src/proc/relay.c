@@ -21,6 +21,7 @@
 #include "smtp/client/client.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,8 @@ struct relay_role {
 	size_t kept_n;
 	uint64_t sent, failed, connected, reused;
 	unsigned active;
+	struct sockaddr_storage *own; /* addresses and ports of our own SMTP listeners */
+	size_t own_n;
 };
 
 struct work {
@@ -325,6 +328,33 @@ static struct smtp_client *open_one(struct work *w, const struct target *t, stru
 	return smtp_client_open(&o, w->arena, &c, r) ? c : NULL;
 }
 
+/* Would we connect to one of our own listeners? */
+static bool is_own(const struct relay_role *r, const struct target *t)
+{
+	for (size_t i = 0; i < r->own_n; i++) {
+		const struct sockaddr_storage *own = &r->own[i];
+		if (own->ss_family != t->address.ss_family)
+			continue;
+		if (own->ss_family == AF_INET &&
+		    !memcmp(own, &t->address, offsetof(struct sockaddr_in, sin_zero)))
+			return true;
+		const struct sockaddr_in6 *x = (const struct sockaddr_in6 *)own,
+					  *y = (const struct sockaddr_in6 *)&t->address;
+		if (own->ss_family == AF_INET6 && x->sin6_port == y->sin6_port &&
+		    !memcmp(&x->sin6_addr, &y->sin6_addr, 16))
+			return true;
+	}
+	return false;
+}
+
+static const struct relay_reply loops_back = {
+	.scope = RELAY_HOSTS,
+	.status = {5, 4, 6},
+	.outcome = OUTCOME_LOOP,
+	.text = {"mail for this domain loops back to this server", 46},
+	.sure = true,
+};
+
 static void run_job(struct work *w, struct outcome_of_job *o)
 {
 	struct relay_role *relay = w->relay;
@@ -351,7 +381,13 @@ static void run_job(struct work *w, struct outcome_of_job *o)
 	}
 	/* A host that refuses the session is left for the next one; its word stays if none is better. */
 	for (size_t i = 0; i < t.n && clock_mono_ms() < w->until_ms; i++) {
-		struct smtp_client *c = open_one(w, &t.v[i], &r);
+		struct relay_reply before = r;
+		struct smtp_client *c = is_own(relay, &t.v[i]) ? NULL : open_one(w, &t.v[i], &r);
+		bool ourselves = !c && (is_own(relay, &t.v[i]) || r.outcome == OUTCOME_LOOP);
+		if (ourselves) { /* those after it are no better than we are; those before it will be back */
+			r = i ? before : loops_back;
+			break;
+		}
 		o->mta = t.v[i].host;
 		if (!c)
 			continue;
@@ -458,13 +494,65 @@ static void *relay_create(struct role *r)
 	return x;
 }
 
+static void own_add(struct relay_role *x, struct arena *a, const struct sockaddr *address, uint16_t port)
+{
+	size_t cap = x->own_n;
+	x->own = arena_grow(a, x->own, x->own_n, &cap, sizeof *x->own);
+	struct sockaddr_storage *s = &x->own[x->own_n++];
+	memset(s, 0, sizeof *s);
+	if (address->sa_family == AF_INET) {
+		memcpy(s, address, sizeof(struct sockaddr_in));
+		((struct sockaddr_in *)s)->sin_port = htons(port);
+	} else {
+		memcpy(s, address, sizeof(struct sockaddr_in6));
+		((struct sockaddr_in6 *)s)->sin6_port = htons(port);
+	}
+}
+
+/* Mail for another domain whose host is ourselves would go round and round. The addresses of this host
+ * are asked for now: the sandbox has no such calls. */
+static void own_find(struct relay_role *x, const struct config *c, struct arena *a)
+{
+	struct ifaddrs *all = NULL;
+	size_t n;
+	const struct listener *l = config_listeners(c, &n);
+
+	if (getifaddrs(&all) < 0)
+		all = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (l[i].service != SERVICE_SMTP || !l[i].port)
+			continue;
+		for (struct ifaddrs *f = all; f; f = f->ifa_next) {
+			char text[INET6_ADDRSTRLEN];
+			const void *ip;
+			int family = f->ifa_addr ? f->ifa_addr->sa_family : 0;
+			if (family != AF_INET && family != AF_INET6)
+				continue;
+			ip = family == AF_INET ? (void *)&((struct sockaddr_in *)f->ifa_addr)->sin_addr
+					       : (void *)&((struct sockaddr_in6 *)f->ifa_addr)->sin6_addr;
+			inet_ntop(family, ip, text, sizeof text);
+			for (size_t k = 0; k < l[i].address.n; k++) {
+				struct str bound = l[i].address.v[k];
+				if (str_eq(bound, STR("*")) || str_eq(bound, STR("::")) ||
+				    str_eq(bound, str_of(text))) {
+					own_add(x, a, f->ifa_addr, l[i].port);
+					break;
+				}
+			}
+		}
+	}
+	freeifaddrs(all);
+}
+
 static bool relay_prepare(struct role *r, struct sandbox *s, struct err *err)
 {
+	CONFIG_SCOPED c = role_config(r);
 	struct relay_role *x = r->state;
 	struct err none;
 	FD_SCOPED dir = file_openat(AT_FDCWD, "/etc/ssl/certs", O_RDONLY | O_DIRECTORY, 0);
 
 	(void)s;
+	own_find(x, c, r->arena);
 	if (!preload(PRELOAD_TLS, err) ||
 	    !tls_context_client(&(struct tls_client_settings){.verify = false}, &x->tls, err))
 		return false;

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "json/json.h"
 
+#include <string.h>
+
 enum { LIST_MAX = 10000, REQUEST_MAX = 64 * 1024 };
 
 static void member_id(struct json_writer *w, const struct id *id)
@@ -83,6 +85,43 @@ static void list(struct queue *q, struct str only, struct json_writer *w)
 	json_write_member_bool(w, "truncated", n == LIST_MAX);
 }
 
+/* What was tried so far, from the files of that message. */
+static void history(struct queue *q, struct str only, struct json_writer *w)
+{
+	enum { FILES_MAX = 200 };
+	uint32_t actions[FILES_MAX];
+	size_t n = 0;
+	struct id id;
+	if (!id_parse(only, &id))
+		return;
+	lock_take(&q->lock);
+	for (struct deferred *d = q->deferred; d && n < FILES_MAX; d = d->next) {
+		if (!memcmp(d->id.c, id.c, ID_LEN))
+			actions[n++] = d->action;
+	}
+	lock_drop(&q->lock);
+	json_write_name(w, STR("history"));
+	json_write_array_begin(w);
+	for (size_t k = 0; k < n; k++) {
+		struct err gone = {0}; /* meanwhile */
+		BUF_SCOPED b = {0};
+		struct attempt a;
+		if (!spool_history(q, &id, actions[k], &b, &gone))
+			continue;
+		for (struct scan s = scan_of(buf_str(&b)); attempt_decode(&s, &a);) {
+			json_write_object_begin(w);
+			json_write_member_int(w, "action", actions[k]);
+			json_write_member_int(w, "attempt", a.number);
+			json_write_member_int(w, "at", a.at_s);
+			json_write_member_str(w, "server", a.mta);
+			json_write_member_str(w, "reply", a.reply);
+			json_write_member_int(w, "next_try", a.next_try_s);
+			json_write_object_end(w);
+		}
+	}
+	json_write_array_end(w);
+}
+
 static void refuse(struct json_writer *w, const char *kind, const char *text)
 {
 	json_write_object_begin(w);
@@ -126,6 +165,8 @@ void queue_control(struct queue *q, struct str request_json, struct buf *reply_j
 		json_write_member_bool(&w, "ok", true);
 		json_write_member_int(&w, "now", clock_wall_s());
 		list(q, show ? id : STR_NONE, &w);
+		if (show)
+			history(q, id, &w);
 		json_write_object_end(&w);
 	} else if (str_eq(verb, STR("queue.status"))) {
 		status(q, &w);

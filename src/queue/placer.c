@@ -101,13 +101,17 @@ static void job_defer(struct queue *q, struct job *j, const struct err *why)
 	struct err err = {0};
 	struct item *i = j->item;
 	if (i->deferred) { /* stays in its file */
-		spool_again(q, i->deferred, why->text, spool_next_try(q, i->deferred->attempts + 1u));
+		spool_again(q, i->deferred,
+			    &(struct put_off){.why = why->text,
+					      .tried = true,
+					      .next_try_s = spool_next_try(q, i->deferred->attempts + 1u)});
 		action_ended(q, i, j->action);
 		free(j);
 		return;
 	}
 	const struct action *one = j->action;
-	if (!spool_defer(q, i, &one, 1, why->text, spool_next_try(q, 1), &err) ||
+	struct put_off p = {.why = why->text, .tried = true, .next_try_s = spool_next_try(q, 1)};
+	if (!spool_defer(q, i, &one, 1, &p, &err) ||
 	    !outcome_write(q, i, j->action, ENDED_DEFERRED, false, &err)) {
 		log_err(LOG_ERROR, "queue.defer.failed", &err);
 		try_again(q, j);

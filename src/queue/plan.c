@@ -89,13 +89,23 @@ static void plan_destination(struct making *m, uint32_t rcpt_index, const struct
 	}
 }
 
+struct action notice_action(const struct notice_target *t, struct str notice)
+{
+	return (struct action){.kind = t->remote ? ACTION_REMOTE : ACTION_PLACE,
+			       .account = t->address,
+			       .rcpt = t->remote ? STR_NONE : t->address,
+			       .mailbox = t->remote ? STR_NONE : STR("INBOX"),
+			       .rcpt_index = RCPT_NONE,
+			       .generated = notice};
+}
+
 bool notice_targets(struct queue *q, const struct item *i, enum notice_kind kind, struct arena *a,
-		    struct str **out, size_t *out_n, struct err *err)
+		    struct notice_target **out, size_t *out_n, struct err *err)
 {
 	const struct queue_services *s = &q->o.services;
 	struct str addresses[] = {address_str(a, i->envelope.reverse_path), q->o.postmaster};
 	*out_n = 0;
-	/* The sender's own mailboxes; a sender elsewhere cannot be reached yet: postmaster learns of it. */
+	/* The sender; while nothing can be sent to other servers, postmaster learns of it instead. */
 	for (size_t k = 0; k < (kind == NOTICE_FAILURE ? 2 : 1) && !*out_n; k++) {
 		struct destination *d;
 		size_t n;
@@ -108,8 +118,9 @@ bool notice_targets(struct queue *q, const struct item *i, enum notice_kind kind
 		}
 		*out = arena_array(a, n ? n : 1, sizeof **out);
 		for (size_t j = 0; j < n; j++) {
-			if (d[j].kind == DESTINATION_LOCAL)
-				(*out)[(*out_n)++] = d[j].address;
+			bool remote = d[j].kind == DESTINATION_REMOTE && q->o.relay.relay && k == 0;
+			if (d[j].kind == DESTINATION_LOCAL || remote)
+				(*out)[(*out_n)++] = (struct notice_target){d[j].address, remote};
 		}
 	}
 	return true;
@@ -128,19 +139,13 @@ static bool plan_bounce(struct making *m, struct err *err)
 	}
 	if (!n)
 		return true;
-	struct str *to;
+	struct notice_target *to;
 	size_t to_n;
 	if (!notice_targets(m->q, i, NOTICE_FAILURE, i->arena, &to, &to_n, err))
 		return false;
 	struct str notice = notice_write(m->q, i, i->arena, m->failures, n);
-	for (size_t k = 0; k < to_n; k++) {
-		add_action(m, (struct action){.kind = ACTION_PLACE,
-					      .account = to[k],
-					      .rcpt = to[k],
-					      .mailbox = STR("INBOX"),
-					      .rcpt_index = RCPT_NONE,
-					      .generated = notice});
-	}
+	for (size_t k = 0; k < to_n; k++)
+		add_action(m, notice_action(&to[k], notice));
 	if (!to_n)
 		log_event(LOG_ERROR, "queue.bounce.undeliverable",
 			  K_STR(from, i->envelope.reverse_path_text));

@@ -87,7 +87,8 @@ static bool plan_recovered(struct queue *q, struct item *i)
 		return false;
 	LOCK_SCOPED(&q->lock);
 	i->plan = r->plan;
-	i->plan_floor = r->seq;
+	if (!i->plan_floor || r->seq < i->plan_floor)
+		i->plan_floor = r->seq;
 	i->recovered = true;
 	r->claimed = true;
 	return true;
@@ -120,7 +121,8 @@ static bool plan_append(struct queue *q, struct item *i, struct commit *c, struc
 	/* A floor below the number it gets, known to checkpoints before the record can be durable. */
 	uint64_t floor = journal_committed(q->journal) + 1;
 	lock_take(&q->lock);
-	i->plan_floor = floor;
+	if (!i->plan_floor) /* else it keeps plans of those after it, or was tried before */
+		i->plan_floor = floor;
 	lock_drop(&q->lock);
 	/* b goes before the record is written: journal copies up to 64 KiB, larger ones are waited for. */
 	struct iovec part = {b.p, b.n};
@@ -143,7 +145,6 @@ static void put_off(struct queue *q, struct item *i, const struct err *err)
 	log_err(LOG_WARN, "queue.plan.put_off", err);
 	log_context_clear();
 	LOCK_SCOPED(&q->lock);
-	i->plan_floor = 0;
 	i->not_before_us = clock_mono_us() + 1000000;
 	q->unplanned_n++;
 	struct item **at = &q->unplanned;

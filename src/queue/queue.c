@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "explain/explain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +54,19 @@ void item_enter(struct queue *q, struct item *i, uint64_t plan_floor)
 	q->items_bytes += i->bytes;
 }
 
+/* Its source's records are settled in order: while an earlier one is open, ours is read again at the next
+ * start, and its plan must still be there to say that it has ended. The one before keeps it. */
+static void leave_plan(struct queue *q, const struct item *i)
+{
+	lock_held(&q->lock);
+	if (i->prev_in_source == &i->source->first || !i->plan_floor)
+		return;
+	struct item *before = (struct item *)(void *)((char *)i->prev_in_source -
+						      offsetof(struct item, next_in_source));
+	if (!before->plan_floor || i->plan_floor < before->plan_floor)
+		before->plan_floor = i->plan_floor;
+}
+
 static void item_leave(struct queue *q, struct item *i)
 {
 	lock_held(&q->lock);
@@ -63,6 +77,7 @@ static void item_leave(struct queue *q, struct item *i)
 	q->items_bytes -= i->bytes;
 	struct source *s = i->source;
 	if (i->prev_in_source) {
+		leave_plan(q, i);
 		*i->prev_in_source = i->next_in_source;
 		if (i->next_in_source)
 			i->next_in_source->prev_in_source = i->prev_in_source;
@@ -114,8 +129,9 @@ static void group_add(struct arena *tmp, struct remote_group *groups, size_t *gr
 {
 	struct str domain = str_from(a->account, str_find_last_byte(a->account, '@') + 1);
 	size_t k = *groups_n;
-	/* From the end: a list of one domain finds its open group at once. */
-	while (k > 0 && !(str_eq_nocase(groups[k - 1].domain, domain) && groups[k - 1].n < RCPTS_PER_UNIT))
+	/* From the end: a list of one domain finds its open group at once. A notice goes alone. */
+	while (k > 0 && !(str_eq_nocase(groups[k - 1].domain, domain) && groups[k - 1].n < RCPTS_PER_UNIT &&
+			  !a->generated.n && !groups[k - 1].actions[0]->generated.n))
 		k--;
 	if (!k) {
 		k = ++*groups_n;
@@ -641,15 +657,18 @@ bool queue_open(const struct queue_options *o, struct queue **out, struct err *e
 	q->o = *o;
 	q->o.hostname = arena_str(q->arena, o->hostname);
 	q->o.postmaster = arena_str(q->arena, o->postmaster);
+	q->o.source_address = arena_str(q->arena, o->source_address);
 	q->o.expire_s = o->expire_s ? o->expire_s : 5 * 24 * 3600;
 	q->o.retry_s = o->retry_s ? o->retry_s : 300;
 	q->o.delay_warning_s = o->delay_warning_s ? o->delay_warning_s : 4 * 3600;
 	q->deferred_fd = q->done_fd = q->tmp_fd = q->hold_fd = -1;
+	q->words = map_new();
 	q->plans = map_new();
 	q->ended = map_new();
 	struct replay *p = replay_of(q);
 	q->replay = p;
-	if (!spool_open(q, err) || !journal_open(&o->journal, replay_record, p, &q->journal, err)) {
+	if (!spool_open(q, err) || !explain_load(o->explain, &q->explain, err) ||
+	    !journal_open(&o->journal, replay_record, p, &q->journal, err)) {
 		queue_free(q);
 		return false;
 	}
@@ -764,12 +783,14 @@ void queue_free(struct queue *q)
 	while (q->deferred) {
 		struct deferred *d = q->deferred;
 		q->deferred = d->next;
-		deferred_free(d);
+		deferred_free(q, d);
 	}
 	free(q->due);
 	for (struct source *s = q->sources; s; s = s->next)
 		journal_reader_close(s->reader);
 	journal_close(q->journal);
+	explain_free(q->explain);
+	map_free(q->words);
 	map_free(q->plans);
 	map_free(q->ended);
 	fd_close(&q->deferred_fd);

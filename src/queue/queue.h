@@ -71,6 +71,8 @@ struct queue_options {
 	const struct queue_route *routes;
 	size_t routes_n;
 	struct str shaping;    /* text of the shaping table; empty: the one built in */
+	struct str explain;    /* path of the table of replies, read by queue_open; empty: the one built in */
+	struct str source_address; /* of this host, that mail is sent from; empty: any */
 	enum relay_tls default_tls; /* for MX delivery */
 	bool cold;             /* power loss since the last clean stop */
 };

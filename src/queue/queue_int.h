@@ -86,26 +86,37 @@ struct placer {
 	struct job *first, **tail; /* guarded by queue.lock */
 };
 
-/* A file in spool/deferred: one message's actions for one mailbox or one remote domain. */
+/* A file in spool/deferred: one message's actions for one mailbox or one remote domain. There may be a
+ * million: what many have in common is kept once (word_ref). */
 struct deferred {
 	struct deferred *next, **prev; /* list of all */
+	const char *sender;     /* reverse-path; a word */
+	const char *last_error; /* a word; guarded by queue.lock */
+	uint64_t size;
 	struct id id;
+	uint16_t attempts;
 	uint32_t action;        /* the first one: names the file */
 	uint32_t actions_n;
-	enum action_kind kind;
+	uint32_t heap_at;       /* place in queue.due; UINT32_MAX: not in it */
+	uint32_t received_s, next_try_s;
+	uint8_t kind;           /* enum action_kind */
 	bool busy;              /* an item is at work on it */
 	bool warned;            /* the sender was told of the delay */
 	bool held;              /* not tried until released */
 	bool loaded;            /* found at start, for a mailbox, and not tried since */
-	uint16_t attempts;
-	uint32_t heap_at;       /* place in queue.due; UINT32_MAX: not in it */
-	uint32_t received_s, next_try_s;
-	uint64_t size;
-	char *account, *sender; /* destination and reverse-path, for lists */
-	char *last_error;
+	char account[];         /* destination of the first action */
+};
+
+/* Why mail is left for later, and until when. */
+struct put_off {
+	const char *why;
+	struct str mta;      /* the host that said so; empty: none */
+	bool tried;          /* somebody was asked: counts, and is written into the file */
+	int64_t next_try_s;
 };
 
 struct json_writer;
+struct explain;
 struct replay;
 struct remote;
 struct queue {
@@ -117,6 +128,7 @@ struct queue {
 	struct store *store;
 	int deferred_fd, done_fd, tmp_fd, hold_fd;
 	struct remote *remote;
+	struct explain *explain; /* immutable */
 	pthread_t planner;
 	bool started, stopping;
 
@@ -128,6 +140,7 @@ struct queue {
 	size_t unplanned_n;
 	struct placer placers[PLACERS];
 	struct deferred *deferred; /* all */
+	struct map *words;         /* text -> struct word: senders and reasons */
 	struct deferred **due;     /* heap by next_try_s of those that are not busy */
 	uint32_t due_n, due_cap;
 	uint64_t deferred_n;
@@ -180,11 +193,16 @@ void *placer_main(void *placer);
 bool plan_make(struct queue *q, struct item *i, struct err *err);
 /* Header fields in front of one recipient's copy. */
 void copy_head(struct buf *out, const struct item *i, const struct action *a);
-/* Accounts that a notice to the message's sender goes to; may be none. A bounce for a sender who is
- * not here goes to postmaster. */
+/* Where a notice to the message's sender goes; may be nowhere. A bounce for a sender who cannot be
+ * reached goes to postmaster. */
 enum notice_kind { NOTICE_FAILURE, NOTICE_SUCCESS };
+struct notice_target {
+	struct str address;
+	bool remote;
+};
 bool notice_targets(struct queue *q, const struct item *i, enum notice_kind kind, struct arena *a,
-		    struct str **out, size_t *out_n, struct err *err);
+		    struct notice_target **out, size_t *out_n, struct err *err);
+struct action notice_action(const struct notice_target *t, struct str notice); /* without a number */
 
 /* report.c */
 struct failure {
@@ -213,7 +231,7 @@ bool spool_load(struct queue *q, struct err *err);
 /* Writes a file for these actions of the item; the caller writes their OUTCOMEs and ends them. Not
  * synced: until the next checkpoint the journals have the message. */
 bool spool_defer(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
-		 const char *why, int64_t next_try_s, struct err *err);
+		 const struct put_off *p, struct err *err);
 /* The same for actions that are being carried out; busy until spool_again or spool_finished. */
 bool spool_under_way(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
 		     struct deferred **out, struct err *err);
@@ -225,8 +243,10 @@ bool spool_content(struct queue *q, const struct id *id, uint32_t action, struct
 /* An item with the file's actions open. */
 bool spool_item(struct queue *q, struct deferred *d, struct item **out, struct err *err);
 void spool_finished(struct queue *q, struct deferred *d); /* to done/, forgotten after the next checkpoint */
-/* Another attempt was made and did not help. */
-void spool_again(struct queue *q, struct deferred *d, const char *why, int64_t next_try_s);
+/* It was looked at, and stays. */
+void spool_again(struct queue *q, struct deferred *d, const struct put_off *p);
+/* The attempts as they are in its file: attempt_decode one after the other. */
+bool spool_history(struct queue *q, const struct id *id, uint32_t action, struct buf *out, struct err *err);
 /* Names in done/ now, so that they can be removed after a checkpoint. */
 void spool_sweep_begin(struct queue *q, struct buf *names);
 void spool_sweep(struct queue *q, struct str names);
@@ -240,7 +260,7 @@ bool spool_claim(struct queue *q, struct deferred *d);
 /* Durable after spool_hold_sync. Of a claimed one. */
 bool spool_hold(struct queue *q, struct deferred *d, bool hold, struct err *err);
 bool spool_hold_sync(struct queue *q, struct err *err);
-void deferred_free(struct deferred *d);
+void deferred_free(struct queue *q, struct deferred *d);
 
 /* remote.c: other servers. One thread. */
 bool remote_start(struct queue *q, struct err *err);

@@ -84,7 +84,7 @@ static bool resolve(void *ctx, struct str address, struct arena *a, struct desti
 	struct bed *b = ctx;
 	struct destination *d = arena_array(a, 3, sizeof *d);
 	size_t n = 0;
-	if (b->away)
+	if (b->away || str_ends(address, STR("@never")))
 		return err_set(err, ERR_TEMP, "auth is away");
 	if (str_eq(address, STR("both@x"))) {
 		add(a, d, &n, DESTINATION_LOCAL, "a@x");
@@ -464,7 +464,39 @@ static void remote_recipients_are_relayed(void **state)
 	queue_counts(b->queue, &c);
 	assert_int_equal(c.deferred, 1);
 	assert_int_equal(b->relayed, 3);
+	/* What was tried before the restart counts. */
+	struct buf reply = {0};
+	queue_control(b->queue, STR("{\"verb\":\"queue.list\"}"), &reply);
+	assert_true(str_find(buf_str(&reply), STR("\"attempts\":1")) != STR_NPOS);
+	assert_true(str_find(buf_str(&reply), STR("451 4.2.0 later")) != STR_NPOS);
+	buf_free(&reply);
 	stop(b);
+}
+
+/* A torn attempt at the end of a file costs nothing but itself. */
+static void attempts_end_where_they_are_torn(void **state)
+{
+	(void)state;
+	BUF_SCOPED b = {0};
+	struct attempt a = {
+		.at_s = 5, .next_try_s = 65, .number = 1, .mta = STR("mx"), .reply = STR("451 x")};
+	attempt_encode(&b, &a);
+	size_t one = b.n;
+	a.number = 2;
+	a.warned = true;
+	attempt_encode(&b, &a);
+	for (size_t n = 0; n <= b.n; n++) {
+		struct scan s = scan_of(str_sub(buf_str(&b), 0, n));
+		unsigned seen = 0;
+		struct attempt got;
+		while (attempt_decode(&s, &got))
+			assert_int_equal(got.number, ++seen);
+		assert_int_equal(seen, n == b.n ? 2 : n >= one ? 1 : 0);
+		assert_int_equal(scan_left(&s), n - (seen == 2 ? b.n : seen * one));
+	}
+	b.p[one + 6] ^= 1;
+	struct scan s = scan_of(buf_str(&b));
+	assert_true(attempt_decode(&s, &a) && !attempt_decode(&s, &a));
 }
 
 static void a_dead_destination_delays_nobody(void **state)
@@ -500,6 +532,34 @@ static void auth_away_loses_nothing(void **state)
 	b->away = false;
 	drain(b);
 	assert_str("b", subjects(b, "b@x"), STR("patience"));
+	stop(b);
+}
+
+/* A message that cannot be planned keeps its source's records: those after it are read again at the next
+ * start, and their plans must still be there, else they would be delivered once more. */
+static void plans_stay_as_long_as_their_records(void **state)
+{
+	struct bed *b = *state;
+	struct err err = {0};
+	b->with_relay = true;
+	start(b);
+	post(b, "a@x", "stuck@never", "stuck"); /* auth never knows */
+	post(b, "a@x", "ok@one.example,b@x", "after");
+	for (int k = 0; k < 400 && b->relayed < 1; k++)
+		usleep(5000);
+	for (int life = 0; life < 3; life++) {
+		assert_int_equal(b->relayed, 1);
+		for (int k = 0; k < 400 && !str_eq(subjects(b, "b@x"), STR("after")); k++)
+			usleep(5000);
+		assert_done(queue_checkpoint(b->queue, &err), err);
+		assert_done(queue_checkpoint(b->queue, &err), err);
+		stop(b);
+		start(b);
+		queue_tick(b->queue);
+		usleep(100000);
+	}
+	assert_int_equal(b->relayed, 1);
+	assert_str("once", subjects(b, "b@x"), STR("after"));
 	stop(b);
 }
 
@@ -631,8 +691,10 @@ int main(void)
 		T(over_quota_bounces_or_waits),
 		T(remote_recipients_wait_in_the_spool),
 		T(remote_recipients_are_relayed),
+		T(attempts_end_where_they_are_torn),
 		T(a_dead_destination_delays_nobody),
 		T(auth_away_loses_nothing),
+		T(plans_stay_as_long_as_their_records),
 		T(a_loop_is_caught),
 		T(false_positions_hide_nothing),
 		T(a_new_journal_is_read),

@@ -2,7 +2,7 @@
  * Copyright the pabal authors */
 #include "queue/record.h"
 
-#include "base/scan.h"
+#include "base/crc32c.h"
 
 #include <string.h>
 
@@ -122,5 +122,41 @@ bool ended_decode(struct str in, struct ended_record *out)
 		return false;
 	r.how = (enum ended)how;
 	*out = r;
+	return true;
+}
+
+enum { ATTEMPT_WARNED = 1, ATTEMPT_BODY_MAX = 2 * ATTEMPT_TEXT_MAX + 64 };
+
+void attempt_encode(struct buf *out, const struct attempt *a)
+{
+	BUF_SCOPED b = {0};
+	buf_le32(&b, a->at_s);
+	buf_le32(&b, a->next_try_s);
+	buf_le16(&b, a->number);
+	buf_byte(&b, a->warned ? ATTEMPT_WARNED : 0);
+	buf_le_str(&b, str_sub(a->mta, 0, ATTEMPT_TEXT_MAX));
+	buf_le_str(&b, str_sub(a->reply, 0, ATTEMPT_TEXT_MAX));
+	buf_le_str(out, buf_str(&b));
+	buf_le32(out, crc32c(0, b.p, b.n));
+}
+
+bool attempt_decode(struct scan *s, struct attempt *out)
+{
+	struct scan at = *s;
+	struct str body;
+	struct attempt v;
+	uint32_t crc;
+	uint8_t flags = 0;
+	if (!scan_le_str(&at, ATTEMPT_BODY_MAX, &body) || !scan_le32(&at, &crc) ||
+	    crc != crc32c(0, body.p, body.n))
+		return false;
+	struct scan b = scan_of(body);
+	if (!scan_le32(&b, &v.at_s) || !scan_le32(&b, &v.next_try_s) || !scan_le16(&b, &v.number) ||
+	    !get_u8(&b, &flags) || !scan_le_str(&b, ATTEMPT_TEXT_MAX, &v.mta) ||
+	    !scan_le_str(&b, ATTEMPT_TEXT_MAX, &v.reply) || !scan_end(&b))
+		return false;
+	v.warned = flags & ATTEMPT_WARNED;
+	*out = v;
+	*s = at;
 	return true;
 }

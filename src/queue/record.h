@@ -13,6 +13,7 @@
 #pragma once
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/scan.h"
 #include "mail/envelope.h"
 
 /* smtp: what goes before the content. */
@@ -52,3 +53,15 @@ struct ended_record {
 };
 void ended_encode(struct buf *out, const struct ended_record *o);
 bool ended_decode(struct str in, struct ended_record *out);
+
+/* One attempt at a deferred file, appended to it: length u32, body, CRC32C u32 of the body. */
+struct attempt {
+	uint32_t at_s, next_try_s;
+	uint16_t number; /* from 1 */
+	bool warned;     /* the sender has been told of the delay */
+	struct str mta, reply;
+};
+enum { ATTEMPT_TEXT_MAX = 1000 };
+void attempt_encode(struct buf *out, const struct attempt *a);
+/* Views of the input. False, and the scan stays: torn, damaged or the end. */
+bool attempt_decode(struct scan *s, struct attempt *out);

@@ -18,7 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct plan p;
 	struct ended_record ended;
 	BUF_SCOPED again = {0};
-	switch (data[0] % 3) {
+	struct scan s = scan_of(in);
+	struct attempt attempt;
+	switch (data[0] % 4) {
 	case 0:
 		if (message_record_split(in, a, &e, &content, &err))
 			message_record_head(&again, &e);
@@ -29,6 +31,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			if (!str_eq(buf_str(&again), in))
 				abort();
 		}
+		break;
+	case 2:
+		while (attempt_decode(&s, &attempt))
+			attempt_encode(&again, &attempt);
+		if (!str_eq(buf_str(&again), str_sub(in, 0, in.n - scan_left(&s))))
+			abort();
 		break;
 	default:
 		if (ended_decode(in, &ended)) {

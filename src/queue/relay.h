@@ -18,6 +18,7 @@ enum route_kind {
 	ROUTE_MX,        /* hosts by preference; no MX: the domain itself (RFC 5321 5.1) */
 	ROUTE_NULL_MX,   /* RFC 7505: bounce 556 5.1.10 */
 	ROUTE_NXDOMAIN,  /* bounce 5.1.2 */
+	ROUTE_LOOP,      /* the best host is ourselves: bounce 5.4.6 (RFC 5321 5.1) */
 	ROUTE_TEMP,      /* DNS cannot say just now: never a bounce before the message expires */
 };
 struct route_answer {

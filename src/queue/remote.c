@@ -120,7 +120,6 @@ struct remote {
 	struct buf saved;      /* the shapes' state as it is in spool/shaping */
 	bool shapes_changed;
 	int64_t saved_us;
-	struct explain *explain;
 	struct map *dests_by_name;
 	struct dest *dests;
 	struct unit *young, **young_tail;
@@ -239,16 +238,18 @@ static bool unit_bounce(struct queue *q, struct unit *u, const struct action *a,
 
 /* The rest is tried later. */
 static void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n,
-			 const char *why, int64_t next_try_s)
+			 struct put_off p)
 {
 	struct item *i = u->item;
 	struct deferred *d = i->deferred;
 	struct err err = {0};
+	if (!p.next_try_s)
+		p.next_try_s = spool_next_try(q, d ? d->attempts + 1u : 1);
 	if (d) {
 		if (n < u->n && !spool_shrink(q, i, left, n, &err))
 			log_err(LOG_ERROR, "queue.defer.failed", &err);
-		spool_again(q, d, why, next_try_s ? next_try_s : spool_next_try(q, d->attempts + 1u));
-	} else if (spool_defer(q, i, left, n, why, next_try_s ? next_try_s : spool_next_try(q, 1), &err)) {
+		spool_again(q, d, &p);
+	} else if (spool_defer(q, i, left, n, &p, &err)) {
 		for (size_t k = 0; k < n; k++)
 			ended(q, u, left[k], ENDED_DEFERRED);
 	} else {
@@ -265,7 +266,7 @@ static void unit_put_off(struct queue *q, struct unit *u, const struct action **
 		return;
 	}
 	log_context(STR_NONE, id_str(&i->id), STR_NONE);
-	log_event(LOG_INFO, "queue.deferred", K_STR(rcpt, left[0]->account), K_CSTR(why, why),
+	log_event(LOG_INFO, "queue.deferred", K_STR(rcpt, left[0]->account), K_CSTR(why, p.why),
 		  K_INT(count, n));
 	for (size_t k = 0; k < u->n; k++)
 		action_ended(q, i, u->actions[k]);
@@ -290,7 +291,9 @@ static struct item *unit_item(struct queue *q, const struct unit *u, struct err 
 	struct item *i = item_new(q);
 	bool generated = u->actions[0]->generated.n > 0;
 	i->id = from->id;
-	envelope_encode(&b, &from->envelope);
+	/* A notice's own envelope: from nobody. */
+	struct envelope none = {.id = from->id, .received_us = clock_wall_us(), .origin = ENVELOPE_LOCAL};
+	envelope_encode(&b, generated ? &none : &from->envelope);
 	bool ok = envelope_decode(arena_str(i->arena, buf_str(&b)), i->arena, &i->envelope, err);
 	i->content = arena_str(i->arena, generated ? u->actions[0]->generated : from->content);
 	i->plan = (struct plan){.id = from->id, .n = u->n};
@@ -381,7 +384,7 @@ static void unit_fail(struct queue *q, struct unit *u, int outcome, const char *
 		if (!unit_bounce(q, u, u->actions[k], outcome, str_of(why), STR_NONE))
 			left[left_n++] = u->actions[k];
 	if (left_n)
-		unit_put_off(q, u, left, left_n, why, 0);
+		unit_put_off(q, u, left, left_n, (struct put_off){.why = why, .tried = true});
 	else
 		unit_finish(q, u);
 	free(left);
@@ -460,14 +463,15 @@ static struct unit *dest_take(struct dest *d)
 	return u;
 }
 
-static void dest_flush(struct remote *r, struct dest *d, const char *why, int64_t next_try_s)
+static void dest_flush(struct remote *r, struct dest *d, const char *why)
 {
 	while (d->ready) {
 		struct unit *u = dest_take(d);
 		if (too_old(r->q, u->item))
 			unit_fail(r->q, u, OUTCOME_EXPIRED, why);
 		else
-			unit_put_off(r->q, u, u->actions, u->n, why, next_try_s);
+			unit_put_off(r->q, u, u->actions, u->n,
+				     (struct put_off){.why = why, .tried = true});
 	}
 }
 
@@ -479,7 +483,7 @@ static void dest_hold(struct remote *r, struct dest *d, const char *why)
 	d->fails++;
 	d->held_until_us = clock_wall_us() + wait * 1000000;
 	snprintf(d->reason, sizeof d->reason, "%s", why);
-	dest_flush(r, d, why, 0);
+	dest_flush(r, d, why);
 }
 
 struct question {
@@ -524,9 +528,12 @@ static void route_answered(struct remote *r, struct dest *d, const struct route_
 	}
 	case ROUTE_NULL_MX:
 	case ROUTE_NXDOMAIN:
+	case ROUTE_LOOP:
 		while (d->ready)
 			unit_fail(r->q, dest_take(d),
-				  a->kind == ROUTE_NULL_MX ? OUTCOME_NULL_MX : OUTCOME_NO_SUCH_DOMAIN,
+				  a->kind == ROUTE_NULL_MX   ? OUTCOME_NULL_MX
+				  : a->kind == ROUTE_LOOP ? OUTCOME_LOOP
+							     : OUTCOME_NO_SUCH_DOMAIN,
 				  "");
 		d->hosts_until_us = 0;
 		return;
@@ -571,6 +578,9 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 			rcpt[k].address = (struct address){a->account, STR_NONE};
 		rcpt[k].forward_path = a->account;
 	}
+	/* A notice is from nobody (RFC 5321 4.5.5). */
+	bool notice = u->actions[0]->generated.n > 0;
+	struct envelope none = {.id = i->id, .received_us = clock_wall_us(), .origin = ENVELOPE_LOCAL};
 	struct relay_job job = {
 		.id = i->id,
 		.destination = d->shape->name,
@@ -583,14 +593,15 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 			       ? RELAY_TLS_ENCRYPT
 			       : q->o.default_tls,
 		.helo = q->o.hostname,
+		.source_address = q->o.source_address,
 		.messages_per_connection = d->shape->limits.msgs_per_conn,
 		.rcpts_per_message = d->shape->limits.rcpts_per_msg,
-		.envelope = &i->envelope,
+		.envelope = notice ? &none : &i->envelope,
 		.rcpt = rcpt,
 		.rcpt_n = u->n,
-		.content = u->actions[0]->generated.n ? u->actions[0]->generated : i->content,
-		.content_fd = u->actions[0]->generated.n ? -1 : i->side_fd,
-		.content_fd_bytes = u->actions[0]->generated.n ? 0 : i->side_bytes,
+		.content = notice ? u->actions[0]->generated : i->content,
+		.content_fd = notice ? -1 : i->side_fd,
+		.content_fd_bytes = notice ? 0 : i->side_bytes,
 	};
 	if (d->route) {
 		job.auth_user = d->route->user;
@@ -617,7 +628,7 @@ static enum shape_hit hit_of(const struct remote *r, const struct unit *u, const
 		return SHAPE_OK;
 	if (!p->code)
 		return SHAPE_NEUTRAL;
-	explain_reply_at(r->explain, p->text, u->mta, stages[p->scope], u->arena, &why);
+	explain_reply_at(r->q->explain, p->text, u->mta, stages[p->scope], u->arena, &why);
 	bool ours = why.fault != EXPLAIN_FAULT_SENDER_DOMAIN && why.fault != EXPLAIN_FAULT_SENDER;
 	if (ours && why.destination == EXPLAIN_DESTINATION_HOLD)
 		return SHAPE_BLOCKED;
@@ -703,13 +714,14 @@ static void unit_result(struct remote *r, struct unit *u)
 			if (!unit_bounce(q, u, left[k], OUTCOME_EXPIRED, str_of(why), u->mta))
 				left[stay++] = left[k];
 		if (stay)
-			unit_put_off(q, u, left, stay, why, 0);
+			unit_put_off(q, u, left, stay,
+				     (struct put_off){.why = why, .mta = u->mta, .tried = true});
 		else
 			unit_finish(q, u);
 	} else {
 		bool dead = worst->scope == RELAY_HOSTS && !reached;
 		warn_of_delay(q, u, left[0], worst);
-		unit_put_off(q, u, left, left_n, why, 0);
+		unit_put_off(q, u, left, left_n, (struct put_off){.why = why, .mta = u->mta, .tried = true});
 		if (dead)
 			dest_hold(r, d, why);
 	}
@@ -727,18 +739,25 @@ static void unit_enter(struct remote *r, struct unit *u)
 		if (too_old(q, u->item))
 			unit_fail(q, u, OUTCOME_EXPIRED, "remote delivery is not available");
 		else
-			unit_put_off(q, u, u->actions, u->n, "remote delivery is not available yet", 0);
+			unit_put_off(q, u, u->actions, u->n,
+				     (struct put_off){.why = "remote delivery is not available yet",
+						      .tried = true});
 		return;
 	}
 	struct dest *d = dest_of(r, domain_of(u->actions[0]->account));
 	int64_t now = clock_wall_us();
 	if (now < d->held_until_us)
-		unit_put_off(q, u, u->actions, u->n, d->reason, d->held_until_us / 1000000 + 1);
+		unit_put_off(
+			q, u, u->actions, u->n,
+			(struct put_off){.why = d->reason, .next_try_s = d->held_until_us / 1000000 + 1});
 	else if (d->shape && now < d->shape->paused_until_us)
-		unit_put_off(q, u, u->actions, u->n, d->shape->reason,
-			     d->shape->paused_until_us / 1000000 + 1);
+		unit_put_off(q, u, u->actions, u->n,
+			     (struct put_off){.why = d->shape->reason,
+					      .next_try_s = d->shape->paused_until_us / 1000000 + 1});
 	else if (d->ready_n >= READY_MAX)
-		unit_put_off(q, u, u->actions, u->n, "waits for its turn", now / 1000000 + SPREAD_S);
+		unit_put_off(q, u, u->actions, u->n,
+			     (struct put_off){.why = "waits for its turn",
+					      .next_try_s = now / 1000000 + SPREAD_S});
 	else
 		dest_queue(d, u);
 }
@@ -756,7 +775,7 @@ static void take_due(struct remote *r, int64_t *wake_us)
 			continue;
 		}
 		log_err(LOG_ERROR, "queue.deferred.damaged", &err);
-		spool_again(q, d, err.text, now_s + HELD_MAX_S);
+		spool_again(q, d, &(struct put_off){.why = err.text, .next_try_s = now_s + HELD_MAX_S});
 		lock_take(&q->lock);
 		spool_released(q, d);
 		lock_drop(&q->lock);
@@ -1005,7 +1024,7 @@ bool remote_start(struct queue *q, struct err *err)
 	struct str table = q->o.shaping;
 	if (!table.n)
 		table = (struct str){(const char *)queue_shaping[0].bytes, queue_shaping[0].size};
-	if (!shapes_new(table, &r->shapes, err) || !explain_load(STR_NONE, &r->explain, err))
+	if (!shapes_new(table, &r->shapes, err))
 		return false;
 	shapes_read(r);
 	errno = pthread_create(&r->thread, NULL, remote_main, r);
@@ -1051,7 +1070,6 @@ void remote_free(struct queue *q)
 	map_free(r->dests_by_name);
 	cond_fini(&r->work);
 	cond_fini(&r->answered);
-	explain_free(r->explain);
 	buf_free(&r->saved);
 	lock_fini(&r->lock);
 	arena_free(r->arena);

@@ -68,7 +68,7 @@ static bool late_plan(struct queue *q, struct item *i, const struct action *a, e
 		      struct str notice, struct err *err)
 {
 	struct item *late = item_new(q);
-	struct str *to;
+	struct notice_target *to;
 	size_t n;
 	if (!notice_targets(q, i, kind == LATE_BOUNCE ? NOTICE_FAILURE : NOTICE_SUCCESS, late->arena, &to,
 			    &n, err)) {
@@ -88,16 +88,10 @@ static bool late_plan(struct queue *q, struct item *i, const struct action *a, e
 	late->plan.actions = arena_array(late->arena, n, sizeof *late->plan.actions);
 	struct str text = arena_str(late->arena, notice);
 	for (size_t k = 0; k < n; k++) {
-		late->plan.actions[late->plan.n++] = (struct action){
-			.number = ACTION_LATE + (a->number * 4 + kind) * 16 + (uint32_t)k % 16,
-			.kind = ACTION_PLACE,
-			.account = to[k],
-			.rcpt = to[k],
-			.mailbox = STR("INBOX"),
-			.rcpt_index = RCPT_NONE,
-			.generated = text,
-		};
+		late->plan.actions[k] = notice_action(&to[k], text);
+		late->plan.actions[k].number = ACTION_LATE + (a->number * 4 + kind) * 16 + (uint32_t)k % 16;
 	}
+	late->plan.n = n;
 	item_enter(q, late, journal_committed(q->journal) + 1);
 	BUF_SCOPED b = {0};
 	plan_encode(&b, &late->plan);

@@ -5,7 +5,8 @@
  * of them, "<id>-<action>":
  *
  *   "PABALD2\n", content length u64, plan length u32, plan with those actions, envelope length u32,
- *   envelope, content, CRC32C u32 of all before it
+ *   envelope, content, CRC32C u32 of all before it; then the attempts so far (queue/record.h), each with
+ *   its own CRC, appended and not synced
  *
  * When it is safe: a new file is not synced; until the next checkpoint, which syncs the spool first,
  * the journals still have the message, and after a power loss only a file with the right CRC ends
@@ -36,6 +37,9 @@ enum {
 	SPOOL_HEAD_MAX = 32 * 1024 * 1024,
 	HEAD_GUESS = 4096,
 	RETRY_MAX_S = 4 * 3600,
+	ATTEMPTS_KEPT = 1000,     /* in one file; what comes after them is only counted while we live */
+	HISTORY_MAX = ATTEMPTS_KEPT * (2 * ATTEMPT_TEXT_MAX + 64),
+	REASON_MAX = 120,         /* octets kept in memory */
 	NOT_IN_HEAP = UINT32_MAX,
 };
 static const char magic[8] = "PABALD2\n";
@@ -68,6 +72,49 @@ bool spool_open(struct queue *q, struct err *err)
 			return err_sys(err, "cannot open spool/%s", names[k]);
 	}
 	return true;
+}
+
+/* ---- words ------------------------------------------------------------------------------- */
+
+struct word {
+	uint32_t refs;
+	char text[];
+};
+
+static const char *word_ref(struct queue *q, struct str s)
+{
+	lock_held(&q->lock);
+	struct word *w = map_get(q->words, s);
+	if (!w) {
+		w = mem_zalloc(sizeof *w + s.n + 1);
+		memcpy(w->text, s.p ? s.p : "", s.n);
+		map_put(q->words, s, w);
+	}
+	w->refs++;
+	return w->text;
+}
+
+static void word_unref(struct queue *q, const char *text)
+{
+	lock_held(&q->lock);
+	struct word *w = text ? map_get(q->words, str_of(text)) : NULL;
+	if (w && --w->refs == 0) {
+		map_remove(q->words, str_of(text));
+		free(w);
+	}
+}
+
+/* No NUL inside: what a peer says is cut there. */
+static struct str until_nul(struct str s)
+{
+	return str_sub(s, 0, str_find_byte(s, 0));
+}
+
+static void reason_set(struct queue *q, struct deferred *d, struct str why)
+{
+	const char *before = d->last_error;
+	d->last_error = word_ref(q, str_sub(until_nul(why), 0, REASON_MAX));
+	word_unref(q, before);
 }
 
 /* ---- the heap of what is due -------------------------------------------------------------- */
@@ -142,15 +189,42 @@ struct deferred *spool_take_due(struct queue *q, int64_t now_s, int64_t *out_nex
 	return d;
 }
 
-void spool_again(struct queue *q, struct deferred *d, const char *why, int64_t next_try_s)
+static void attempt_add(struct buf *out, const struct deferred *d, const struct put_off *p)
 {
-	LOCK_SCOPED(&q->lock);
-	if (why) {
-		free(d->last_error);
-		d->last_error = mem_cstr(why);
-		d->attempts += d->attempts < UINT16_MAX;
+	attempt_encode(out, &(struct attempt){.at_s = (uint32_t)clock_wall_s(),
+					      .next_try_s = (uint32_t)p->next_try_s,
+					      .number = d->attempts,
+					      .warned = d->warned,
+					      .mta = p->mta,
+					      .reply = str_of(p->why)});
+}
+
+/* Not synced, and no reason to fail: it is told, and how long to wait next is guessed from it. */
+static void history_append(struct queue *q, const struct deferred *d, const struct put_off *p)
+{
+	char name[SPOOL_NAME_MAX];
+	struct err err = {0};
+	BUF_SCOPED b = {0};
+	spool_name(name, &d->id, d->action);
+	attempt_add(&b, d, p);
+	if (d->attempts > ATTEMPTS_KEPT)
+		return;
+	FD_SCOPED fd = file_openat(q->deferred_fd, name, O_WRONLY | O_APPEND | O_NOFOLLOW, 0);
+	if (fd < 0)
+		err_sys(&err, "cannot write an attempt into its file");
+	if (fd < 0 || !file_write_all(fd, b.p, b.n, &err))
+		log_err(LOG_WARN, "queue.history.failed", &err);
+}
+
+void spool_again(struct queue *q, struct deferred *d, const struct put_off *p)
+{
+	if (p->tried) {
+		d->attempts += d->attempts < UINT16_MAX; /* it is ours: busy */
+		history_append(q, d, p);
 	}
-	d->next_try_s = (uint32_t)next_try_s;
+	LOCK_SCOPED(&q->lock);
+	reason_set(q, d, str_of(p->why));
+	d->next_try_s = (uint32_t)p->next_try_s;
 }
 
 /* retry_s, twice that, ... at most retry_max_s, give or take a tenth (RFC 5321 4.5.4.1). */
@@ -194,7 +268,7 @@ static bool put_file(struct writing *w, int from, uint64_t n, struct err *err)
 }
 
 static bool write_deferred(int fd, const struct item *i, const struct action *const *actions, size_t n,
-			   struct err *err)
+			   struct str history, struct err *err)
 {
 	BUF_SCOPED head = {0};
 	BUF_SCOPED part = {0};
@@ -224,18 +298,21 @@ static bool write_deferred(int fd, const struct item *i, const struct action *co
 		return false;
 	buf_clear(&part);
 	buf_le32(&part, w.crc);
+	buf_add(&part, history);
 	return file_write_all(fd, part.p, part.n, err);
 }
 
+/* Not durable yet: until the next checkpoint. history: of the file that it replaces. */
 static bool write_named(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
-			uint32_t names_it, bool durable, struct err *err)
+			const struct deferred *replaces, struct str history, struct err *err)
 {
 	char name[SPOOL_NAME_MAX];
-	spool_name(name, &i->id, names_it);
+	bool durable = replaces != NULL;
+	spool_name(name, &i->id, replaces ? replaces->action : actions[0]->number);
 	FD_SCOPED fd = file_openat(q->tmp_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0)
 		return err_sys(err, "cannot create a file in spool/tmp");
-	bool ok = write_deferred(fd, i, actions, n, err);
+	bool ok = write_deferred(fd, i, actions, n, history, err);
 	if (ok && durable && file_fsync(fd) != 0)
 		ok = err_sys(err, "cannot sync a deferred message");
 	if (ok && file_renameat(q->tmp_fd, name, q->deferred_fd, name) != 0)
@@ -247,30 +324,31 @@ static bool write_named(struct queue *q, const struct item *i, const struct acti
 	return ok;
 }
 
-static struct deferred *deferred_new(const struct action *const *actions, size_t n, const struct id *id,
-				     const struct envelope *e, uint64_t size)
+static struct deferred *deferred_new(struct queue *q, const struct item *i,
+				     const struct action *const *actions, size_t n, uint64_t size)
 {
 	ARENA_SCOPED tmp = arena_new();
-	struct deferred *d = mem_new(struct deferred);
-	d->id = *id;
+	struct str account = until_nul(actions[0]->account);
+	struct deferred *d = mem_zalloc(sizeof *d + account.n + 1);
+	memcpy(d->account, account.p ? account.p : "", account.n);
+	d->id = i->id;
 	d->action = actions[0]->number;
 	d->actions_n = (uint32_t)n;
-	d->kind = actions[0]->kind;
+	d->kind = (uint8_t)actions[0]->kind;
 	d->size = size;
 	d->heap_at = NOT_IN_HEAP;
-	d->received_s = (uint32_t)(e->received_us / 1000000);
-	const char *account = arena_cstr(tmp, actions[0]->account);
-	const char *sender = arena_cstr(tmp, address_str(tmp, e->reverse_path));
-	d->account = mem_cstr(account ? account : "");
-	d->sender = mem_cstr(sender ? sender : "");
+	d->received_s = (uint32_t)(i->envelope.received_us / 1000000);
+	LOCK_SCOPED(&q->lock);
+	d->sender = word_ref(q, until_nul(address_str(tmp, i->envelope.reverse_path)));
+	reason_set(q, d, STR_NONE);
 	return d;
 }
 
-void deferred_free(struct deferred *d)
+void deferred_free(struct queue *q, struct deferred *d)
 {
-	free(d->account);
-	free(d->sender);
-	free(d->last_error);
+	LOCK_SCOPED(&q->lock);
+	word_unref(q, d->sender);
+	word_unref(q, d->last_error);
 	free(d);
 }
 
@@ -298,14 +376,21 @@ static void deferred_leave(struct queue *q, struct deferred *d)
 }
 
 bool spool_defer(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
-		 const char *why, int64_t next_try_s, struct err *err)
+		 const struct put_off *p, struct err *err)
 {
-	if (!write_named(q, i, actions, n, actions[0]->number, false, err))
+	BUF_SCOPED history = {0};
+	struct deferred *d = deferred_new(q, i, actions, n, i->content.n + i->side_bytes);
+	d->attempts = p->tried;
+	d->next_try_s = (uint32_t)p->next_try_s;
+	if (p->tried)
+		attempt_add(&history, d, p);
+	if (!write_named(q, i, actions, n, NULL, buf_str(&history), err)) {
+		deferred_free(q, d);
 		return false;
-	struct deferred *d = deferred_new(actions, n, &i->id, &i->envelope, i->content.n + i->side_bytes);
-	d->last_error = mem_cstr(why);
-	d->attempts = 1;
-	d->next_try_s = (uint32_t)next_try_s;
+	}
+	lock_take(&q->lock);
+	reason_set(q, d, str_of(p->why));
+	lock_drop(&q->lock);
 	deferred_enter(q, d);
 	remote_poke(q);
 	return true;
@@ -314,10 +399,9 @@ bool spool_defer(struct queue *q, const struct item *i, const struct action *con
 bool spool_under_way(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
 		     struct deferred **out, struct err *err)
 {
-	if (!write_named(q, i, actions, n, actions[0]->number, false, err))
+	if (!write_named(q, i, actions, n, NULL, STR_NONE, err))
 		return false;
-	struct deferred *d = deferred_new(actions, n, &i->id, &i->envelope, i->content.n + i->side_bytes);
-	d->last_error = mem_cstr("");
+	struct deferred *d = deferred_new(q, i, actions, n, i->content.n + i->side_bytes);
 	d->busy = true;
 	deferred_enter(q, d);
 	*out = d;
@@ -328,7 +412,10 @@ bool spool_shrink(struct queue *q, const struct item *i, const struct action *co
 		  struct err *err)
 {
 	struct deferred *d = i->deferred;
-	if (!write_named(q, i, left, n, d->action, true, err))
+	struct err ignored = {0};
+	BUF_SCOPED history = {0};
+	(void)spool_history(q, &d->id, d->action, &history, &ignored);
+	if (!write_named(q, i, left, n, d, buf_str(&history), err))
 		return false;
 	LOCK_SCOPED(&q->lock);
 	d->actions_n = (uint32_t)n;
@@ -357,7 +444,8 @@ static bool parse_head(struct str bytes, struct item *i, uint64_t *out_content, 
 }
 
 /* All of it, with its CRC checked. */
-static bool read_deferred(int dirfd, const char *name, struct item *i, struct err *err)
+static bool read_deferred(int dirfd, const char *name, struct item *i, struct str *out_history,
+			  struct err *err)
 {
 	BUF_SCOPED whole = {0};
 	uint64_t content;
@@ -365,21 +453,37 @@ static bool read_deferred(int dirfd, const char *name, struct item *i, struct er
 	struct scan s;
 	if (!file_read_whole(dirfd, name, SPOOL_HEAD_MAX + ((size_t)2 << 30), &whole, err))
 		return false;
-	struct str bytes = arena_str(i->arena, buf_str(&whole));
-	struct scan end = scan_of(str_from(bytes, bytes.n < 4 ? 0 : bytes.n - 4));
-	if (bytes.n < 4 || !scan_le32(&end, &crc) || crc32c(0, bytes.p, bytes.n - 4) != crc)
-		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
+	struct str bytes = arena_str(i->arena, buf_str(&whole)), history;
 	if (!parse_head(bytes, i, &content, &s, err))
 		return false;
-	if (scan_left(&s) != content + 4)
-		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
 	i->content = (struct str){s.p, content};
+	if (content > scan_left(&s) || !scan_skip(&s, content) || !scan_le32(&s, &crc) ||
+	    crc32c(0, bytes.p, (size_t)(s.p - bytes.p) - 4) != crc)
+		return err_set(err, ERR_CORRUPT, "a deferred file is damaged");
+	history = scan_rest(&s);
+	if (out_history)
+		*out_history = history;
 	i->bytes = whole.n + 1024;
 	return true;
 }
 
-/* The head alone, and whether the file has the right length. */
-static bool read_head(int dirfd, const char *name, struct item *i, uint64_t *out_content, struct err *err)
+/* What stands behind the content, in a file of so many octets with a head of so many. */
+static bool read_history(int fd, uint64_t size, uint64_t head, uint64_t content, struct arena *a,
+			 struct str *out, struct err *err)
+{
+	if (content > size || head + 4 > size - content)
+		return err_set(err, ERR_CORRUPT, "a deferred file is cut short");
+	uint64_t at = head + content + 4, n = size - at;
+	if (n > HISTORY_MAX)
+		n = HISTORY_MAX;
+	char *p = arena_alloc(a, n ? n : 1);
+	*out = (struct str){p, n};
+	return !n || file_pread_all(fd, p, n, (off_t)at, err);
+}
+
+/* The head and the attempts, and whether the file is long enough. */
+static bool read_head(int dirfd, const char *name, struct item *i, uint64_t *out_content,
+		      struct str *out_history, struct err *err)
 {
 	FD_SCOPED fd = file_openat(dirfd, name, O_RDONLY | O_NOFOLLOW, 0);
 	struct stat st;
@@ -392,8 +496,8 @@ static bool read_head(int dirfd, const char *name, struct item *i, uint64_t *out
 		if (!file_pread_all(fd, p, n, 0, err))
 			return false;
 		if (parse_head((struct str){p, n}, i, out_content, &s, err))
-			return (uint64_t)st.st_size == n - scan_left(&s) + *out_content + 4 ||
-			       err_set(err, ERR_CORRUPT, "a deferred file is cut short");
+			return read_history(fd, (uint64_t)st.st_size, n - scan_left(&s), *out_content,
+					    i->arena, out_history, err);
 		if (n == (size_t)st.st_size || want > SPOOL_HEAD_MAX)
 			return false;
 		err_clear(err);
@@ -406,15 +510,29 @@ bool spool_content(struct queue *q, const struct id *id, uint32_t action, struct
 	spool_name(name, id, action);
 	ARENA_SCOPED a = arena_new();
 	struct item i = {.arena = a, .side_fd = -1};
-	if (!read_deferred(q->done_fd, name, &i, err)) {
+	if (!read_deferred(q->done_fd, name, &i, NULL, err)) {
 		if (err->kind != ERR_NOT_FOUND)
 			return false;
 		err_clear(err);
-		if (!read_deferred(q->deferred_fd, name, &i, err))
+		if (!read_deferred(q->deferred_fd, name, &i, NULL, err))
 			return false;
 	}
 	copy_head(out, &i, &i.plan.actions[0]);
 	buf_add(out, i.content);
+	return true;
+}
+
+bool spool_history(struct queue *q, const struct id *id, uint32_t action, struct buf *out, struct err *err)
+{
+	char name[SPOOL_NAME_MAX];
+	spool_name(name, id, action);
+	ARENA_SCOPED a = arena_new();
+	struct item i = {.arena = a, .side_fd = -1};
+	uint64_t content;
+	struct str history;
+	if (!read_head(q->deferred_fd, name, &i, &content, &history, err))
+		return false;
+	buf_add(out, history);
 	return true;
 }
 
@@ -423,7 +541,7 @@ bool spool_item(struct queue *q, struct deferred *d, struct item **out, struct e
 	char name[SPOOL_NAME_MAX];
 	spool_name(name, &d->id, d->action);
 	struct item *i = item_new(q);
-	if (!read_deferred(q->deferred_fd, name, i, err)) {
+	if (!read_deferred(q->deferred_fd, name, i, NULL, err)) {
 		arena_free(i->arena);
 		return false;
 	}
@@ -432,14 +550,38 @@ bool spool_item(struct queue *q, struct deferred *d, struct item **out, struct e
 	return true;
 }
 
+/* The last attempt says how it stands. */
+static void load_attempts(struct queue *q, struct deferred *d, struct str history)
+{
+	struct scan s = scan_of(history);
+	struct attempt last = {0};
+	while (attempt_decode(&s, &last))
+		;
+	/* A torn one, after a power loss, would hide all that come later. */
+	if (!scan_end(&s)) {
+		char name[SPOOL_NAME_MAX];
+		spool_name(name, &d->id, d->action);
+		FD_SCOPED fd = file_openat(q->deferred_fd, name, O_WRONLY | O_NOFOLLOW, 0);
+		struct stat st;
+		if (fd >= 0 && fstat(fd, &st) == 0)
+			(void)file_ftruncate(fd, st.st_size - (off_t)scan_left(&s));
+	}
+	d->attempts = last.number;
+	d->warned = last.warned;
+	d->next_try_s = last.next_try_s;
+	LOCK_SCOPED(&q->lock);
+	reason_set(q, d, last.reply);
+}
+
 static void load_one(struct queue *q, const char *name)
 {
 	ARENA_SCOPED a = arena_new();
 	struct item i = {.arena = a, .side_fd = -1};
 	struct err bad = {0};
+	struct str history = STR_NONE;
 	uint64_t content = 0;
-	bool ok = q->o.cold ? read_deferred(q->deferred_fd, name, &i, &bad)
-			    : read_head(q->deferred_fd, name, &i, &content, &bad);
+	bool ok = q->o.cold ? read_deferred(q->deferred_fd, name, &i, &history, &bad)
+			    : read_head(q->deferred_fd, name, &i, &content, &history, &bad);
 	if (!ok) {
 		/* After a power loss: not synced, so the journal still has it. Else: for the operator. */
 		log_err(q->o.cold ? LOG_WARN : LOG_ERROR, "queue.deferred.damaged", &bad);
@@ -450,17 +592,17 @@ static void load_one(struct queue *q, const char *name)
 		actions[k] = &i.plan.actions[k];
 		note_ended(q, &i.id, actions[k]->number); /* the file is what counts now */
 	}
-	struct deferred *d =
-		deferred_new(actions, i.plan.n, &i.id, &i.envelope, q->o.cold ? i.content.n : content);
-	d->last_error = mem_cstr("");
-	int64_t now = clock_wall_s();
-	d->warned = now - d->received_s > q->o.delay_warning_s;
-	/* All at once would be a burst: spread over a minute. For a mailbox at once: a life that was killed
-	 * may have placed it already (queue_settle waits for these). */
+	struct deferred *d = deferred_new(q, &i, actions, i.plan.n, q->o.cold ? i.content.n : content);
+	load_attempts(q, d, history);
+	/* What is due, all at once, would be a burst: spread over a minute. For a mailbox at once: a life
+	 * that was killed may have placed it already (queue_settle waits for these). */
 	d->loaded = d->kind == ACTION_PLACE;
+	int64_t now = clock_wall_s();
 	uint64_t spread = 1 + q->deferred_n / 50; /* only many make a burst */
-	d->next_try_s =
-		(uint32_t)(now + (d->loaded ? 0 : (int64_t)(random_u64() % (spread < 60 ? spread : 60))));
+	if (d->loaded)
+		d->next_try_s = (uint32_t)now;
+	else if (d->next_try_s <= now || d->next_try_s > now + q->o.expire_s)
+		d->next_try_s = (uint32_t)(now + (int64_t)(random_u64() % (spread < 60 ? spread : 60)));
 	d->held = faccessat(q->hold_fd, name, F_OK, 0) == 0;
 	deferred_enter(q, d);
 }
@@ -500,7 +642,7 @@ void spool_finished(struct queue *q, struct deferred *d)
 			i->deferred = NULL;
 	}
 	lock_drop(&q->lock);
-	deferred_free(d);
+	deferred_free(q, d);
 }
 
 void spool_released(struct queue *q, struct deferred *d)

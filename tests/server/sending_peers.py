@@ -36,6 +36,7 @@ class Sink:
         self.listener.listen(64)
         self.port = self.listener.getsockname()[1]
         self.messages, self.connections, self.lines = [], 0, []
+        self.name, self.peers = "sink.example", set()
         self.answer = lambda verb, session: None
         self.lock = threading.Lock()
         self.closing = False
@@ -52,10 +53,11 @@ class Sink:
     def accept(self):
         with contextlib.suppress(OSError):
             while True:
-                s, _ = self.listener.accept()
+                s, peer = self.listener.accept()
                 if self.closing:
                     return
                 self.connections += 1
+                self.peers.add(peer[0])
                 threading.Thread(target=self.session, args=(s, self.connections), daemon=True).start()
 
     def session(self, s, number):
@@ -107,7 +109,7 @@ class Session:
             self.sink.lines.append(self.line)
             verb = self.line.split(" ")[0].split(":")[0].upper()
             if verb in ("EHLO", "LHLO"):
-                words = ["sink.example"] + self.sink.extensions
+                words = [self.sink.name] + self.sink.extensions
                 if self.sink.tls and not self.secure:
                     words.append("STARTTLS")
                 self.say("EHLO", "\r\n".join("250%s%s" % (" " if w is words[-1] else "-", w) for w in words))

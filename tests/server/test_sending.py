@@ -429,7 +429,14 @@ def test_queue_verbs(make_pabal, sink):
     d = next(r["id"] for r in waiting(p) if r["recipient"] == "d@d.example")
     p.cli("queue", "retry", d, "--yes")
     assert sink.wait(1)[0].rcpts == ["d@d.example"]
-    p.restart()  # held mail stays held, the rest is tried
+    e = next(r for r in waiting(p) if r["recipient"] == "e@e.example")
+    before = json.loads(p.cli("queue", "show", e["id"], "--json").stdout)["history"]
+    assert [(h["attempt"], h["reply"], h["server"]) for h in before] == [(1, "451 4.3.0 later", "[127.0.0.1]")]
+    p.restart()  # held mail stays held, the rest waits for its time
+    assert next(r for r in waiting(p) if r["recipient"] == "e@e.example") == e
+    assert json.loads(p.cli("queue", "show", e["id"], "--json").stdout)["history"] == before
+    assert "451 4.3.0 later" in p.cli("queue", "show", e["id"]).stdout.split("\n\n")[1]
+    p.cli("queue", "retry", "--all", "--yes")
     sink.wait(3)
     wait_until(lambda: [r["state"] for r in waiting(p)] == ["held"], 20, "the held one is not alone", 0.1)
     assert status(p)["*"]["held"] == 1
@@ -438,6 +445,44 @@ def test_queue_verbs(make_pabal, sink):
     wait_empty(p)
     assert sorted(m.rcpts[0][0] for m in sink.messages) == ["c", "d", "e", "f"] and len(inbox(p)) == 1
     assert p.restart() and waiting(p) == [] and len(sink.messages) == 4
+
+
+def test_a_host_of_our_own_is_a_loop(make_pabal):
+    """RFC 5321 5.1: we and those that are no better are dropped; a server that greets with our name is us."""
+    zone = {
+        "ours.example": {"MX": [(10, "mail." + DOMAIN)]},
+        "backup.example": {"MX": [(5, "better.example"), (10, "mail." + DOMAIN), (20, "worse.example")]},
+        "better.example": {"A": ["127.0.0.2"]}, "worse.example": {"A": ["127.0.0.3"]},
+    }
+    with Dns(zone) as dns, Sink() as sink:
+        sink.name = "mail." + DOMAIN
+        p = make_pabal(settings=RELAY + 'dns { servers = {"127.0.0.1:%d"} }\nroutes = {"named.example [127.0.0.1]:%d"}\n'
+                       % (dns.port, sink.port))
+        submit(p, ["a@ours.example", "a@named.example", "a@backup.example"])
+        bounces = wait_inbox(p, 2)
+        got = sorted((g["Final-Recipient"].split(";")[1].strip(), g["Status"]) for b in bounces
+                     for g in machine_part(b)[1])
+        assert got == [("a@named.example", "5.4.6"), ("a@ours.example", "5.4.6")]
+        wait_until(lambda: [r["state"] for r in waiting(p)] == ["deferred"], 40, "not deferred", 0.2)
+        assert not sink.messages and ("worse.example", 1) not in dns.asked
+
+
+def test_bounce_to_a_sender_elsewhere(make_pabal, sink):
+    """A recipient that an alias leads to refuses: its sender, on another server, is told, from nobody."""
+    p = make_pabal(aliases=("out=no@away.example",), settings=routes("* [127.0.0.1]:%d" % sink.port))
+    sink.answer = lambda verb, s: "550 5.1.1 no such user" if verb == "RCPT" and "no@" in s.line else None
+    p.send("out", "Subject: fwd\r\n\r\nthrough\r\n", sender="far@elsewhere.example")
+    m = sink.wait(1)[0]
+    assert (m.sender, m.rcpts) == ("", ["far@elsewhere.example"]) and b"5.1.1" in m.content
+    wait_empty(p)
+
+
+def test_source_address(make_pabal, sink):
+    p = make_pabal(settings=RELAY.replace("yes }", 'yes  source_address = "127.0.0.9" }')
+                   + 'routes = {"* [127.0.0.1]:%d"}\n' % sink.port)
+    submit(p, "a@a.example")
+    sink.wait(1)
+    assert sink.peers == {"127.0.0.9"}
 
 
 def test_retry_wakes_a_dead_destination(make_pabal):

@@ -215,10 +215,12 @@ static void on_ehlo_line(struct smtp_client *c, struct str words, size_t line)
 		{{"AUTH", 4}, EXT_AUTH},
 		{{"LIMITS", 6}, EXT_LIMITS},
 	};
-	if (line == 0)
-		return; /* the greeting's domain */
 	struct str rest = words;
 	struct str keyword = str_cut(&rest, ' ');
+	if (line == 0) { /* the greeting's domain */
+		c->ourselves = str_eq_nocase(keyword, c->helo);
+		return;
+	}
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
 		if (!str_eq_nocase(keyword, known[i].keyword))
 			continue;
@@ -391,8 +393,13 @@ static bool connect_to(struct smtp_client *c, const struct smtp_client_options *
 	int one = 1, e = 0;
 	socklen_t n = sizeof e;
 	c->fd = socket(o->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd >= 0 && o->source_len)
-		(void)bind(c->fd, (const struct sockaddr *)&o->source, o->source_len);
+	/* From another address it would be refused, or worse: not at all then. */
+	if (c->fd >= 0 && o->source_len &&
+	    bind(c->fd, (const struct sockaddr *)&o->source, o->source_len) != 0) {
+		reply_failed(r, a, RELAY_HOSTS, OUTCOME_NO_ANSWER, "cannot send from the source address: %s",
+			     strerror(errno));
+		return false;
+	}
 	if (c->fd < 0 || (connect(c->fd, (const struct sockaddr *)&o->address, o->address_len) != 0 &&
 			  errno != EINPROGRESS))
 		e = errno;
@@ -435,6 +442,11 @@ static bool open_once(const struct smtp_client_options *o, struct arena *a, stru
 				     STR_ARG(o->host));
 		if (!ok)
 			r->scope = RELAY_SESSION;
+	}
+	if (ok && c->ourselves && !c->lmtp) { /* what we gave it would come back (RFC 5321 5.1) */
+		ok = false;
+		reply_failed(r, a, RELAY_HOSTS, OUTCOME_LOOP, "%.*s calls itself by our own name",
+			     STR_ARG(o->host));
 	}
 	if (ok) {
 		enum secured s = secure(c, o, a, r);

@@ -40,6 +40,7 @@ struct smtp_client {
 	uint64_t size_max;
 	uint32_t rcpt_max;
 	bool auth_plain, auth_login;
+	bool ourselves;      /* the greeting has our own name */
 	unsigned sent;
 };
 
