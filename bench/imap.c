@@ -141,7 +141,8 @@ int run_idle(char **a)
 /* ---- commands timed ---------------------------------------------------------------------- */
 
 /* COMMANDs one after the other, ROUNDS times each: seconds for each, and the answer's untagged lines
- * of the last round, in all and with \Seen, so that the answers of two servers can be compared. */
+ * of the last round, in all and with \Seen, and a hash of those that are FETCH responses (FNV-1a), so
+ * that the answers of two servers can be compared. */
 int run_fetch(char **a, int commands)
 {
 	struct peer p;
@@ -151,24 +152,85 @@ int run_fetch(char **a, int commands)
 	printf("{\"commands\": [");
 	for (int c = 0; c < commands; c++) {
 		size_t lines = 0, seen = 0, n;
+		unsigned long long hash = 0;
 		printf("%s{\"seconds\": [", c ? ", " : "");
 		for (unsigned i = 0; i < rounds; i++) {
 			double t = now();
 			lines = seen = 0;
+			hash = 0xcbf29ce484222325;
 			peer_say(&p, "x %s\r\n", a[6 + c]);
 			char *line;
-			for (; (line = peer_line(&p, &n)), strncmp(line, "x ", 2); lines++)
-				seen += strstr(line, "\\Seen") && strstr(line, " FETCH (");
+			for (; (line = peer_line(&p, &n)), strncmp(line, "x ", 2); lines++) {
+				if (!strstr(line, " FETCH ("))
+					continue;
+				seen += strstr(line, "\\Seen") != NULL;
+				for (size_t k = 0; k < n; k++)
+					hash = (hash ^ (unsigned char)line[k]) * 0x100000001b3;
+			}
 			if (strncmp(line, "x OK", 4))
 				die("IMAP: %s: %s", a[6 + c], line);
 			printf("%s%.6f", i ? ", " : "", now() - t);
 		}
-		printf("], \"lines\": %zu, \"seen\": %zu}", lines, seen);
+		printf("], \"lines\": %zu, \"seen\": %zu, \"hash\": \"%016llx\"}", lines, seen, hash);
 	}
 	printf("]}\n");
 	peer_say(&p, "y LOGOUT\r\n");
 	imap_tagged(&p, "y");
 	peer_close(&p);
+	return 0;
+}
+
+/* ---- APPEND ------------------------------------------------------------------------------ */
+
+struct append_run {
+	const char *host, *port, *domain, *password, *seed;
+	unsigned messages, accounts;
+	size_t size;
+	bool tls;
+	atomic_uint next, next_account;
+};
+
+/* One connection, one message at a time, each to the INBOX of the account it belongs to. */
+static void *append_thread(void *arg)
+{
+	struct append_run *r = arg;
+	struct peer p;
+	char user[128], *text = malloc(r->size + HEAD_BYTES), *command = malloc(r->size + 2 * HEAD_BYTES);
+	unsigned k = atomic_fetch_add(&r->next_account, 1);
+	snprintf(user, sizeof user, "u%u@%s", k % r->accounts, r->domain);
+	peer_open(&p, r->host, r->port, r->tls, INPUT_BYTES);
+	imap_login(&p, user, r->password);
+	for (unsigned i; (i = atomic_fetch_add(&r->next, 1)) < r->messages;) {
+		size_t n = message_make(text, r->size, r->seed, i, user);
+		size_t head = (size_t)sprintf(command, "b APPEND INBOX {%zu+}\r\n", n);
+		memcpy(command + head, text, n);
+		memcpy(command + head + n, "\r\n", 2);
+		peer_write(&p, command, head + n + 2);
+		imap_tagged(&p, "b");
+	}
+	peer_say(&p, "c LOGOUT\r\n");
+	imap_tagged(&p, "c");
+	peer_close(&p);
+	free(command);
+	free(text);
+	return NULL;
+}
+
+int run_append(char **a)
+{
+	struct append_run r = {.host = a[0],
+			       .port = a[1],
+			       .messages = number(a[3]),
+			       .size = number(a[4]),
+			       .accounts = number(a[5]),
+			       .domain = a[6],
+			       .seed = a[7],
+			       .password = a[8],
+			       .tls = !strcmp(a[9], "tls")};
+	double t = now();
+	in_threads(number(a[2]), append_thread, &r);
+	t = now() - t;
+	printf("{\"messages\": %u, \"seconds\": %.6f}\n", r.messages, t);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
  *   login   HOST PORT THREADS LOGINS ACCOUNTS DOMAIN PASSWORD plain|tls
  *   idle    HOST PORT CONNECTIONS ACCOUNTS DOMAIN PASSWORD plain|tls
  *   fetch   HOST PORT ACCOUNT PASSWORD plain|tls ROUNDS COMMAND...
+ *   append  HOST PORT CONNECTIONS MESSAGES SIZE ACCOUNTS DOMAIN SEED PASSWORD plain|tls
  *   verify  HOST PORT ACCOUNTS DOMAIN PASSWORD plain|tls SIZE SEED:COUNT...
  *   maildir DIRECTORY COUNT SEED UID GID
  *   fsync   DIRECTORY SECONDS
@@ -105,6 +106,8 @@ int main(int argc, char **argv)
 		return run_idle(a);
 	if (!strcmp(what, "fetch") && argc >= 9)
 		return run_fetch(a, argc - 8);
+	if (!strcmp(what, "append") && argc == 12)
+		return run_append(a);
 	if (!strcmp(what, "verify") && argc >= 10)
 		return run_verify(a, argc - 9);
 	if (!strcmp(what, "maildir") && argc == 7)

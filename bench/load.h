@@ -73,6 +73,7 @@ void imap_login(struct peer *p, const char *user, const char *password);
 size_t imap_tagged(struct peer *p, const char *tag);
 int run_login(char **a);
 int run_idle(char **a);
+int run_append(char **a);
 int run_fetch(char **a, int commands);
 int run_verify(char **a, int seeds);
 /* disk.c */

@@ -5,7 +5,7 @@
 
     bench/run.py [--quick] [--only ROW,...] [--servers both|pabal|reference] [--dir DIR] [--keep]
 
-Rows: start rest accept single login notice big idle. The table goes to standard output, all that
+Rows: start rest accept single login notice append big ops idle. The table goes to standard output, all that
 was measured to results.json in DIR (default var/bench). Ends with status 1 when a message is lost,
 doubled or changed, or a server fails; a requirement that is not met is shown, no more.
 """
@@ -27,7 +27,7 @@ import time
 import procs
 from servers import BIG, DOMAIN, HOST, ROOT, VMAIL, BenchError, Pabal, PostfixDovecot, free_port_base, run
 
-ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'big', 'idle']
+ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'append', 'big', 'ops', 'idle']
 PASSWORD = 'correct-horse-battery'
 ACCOUNTS = 100
 SESSIONS = 50
@@ -38,10 +38,12 @@ CLEAN_SECONDS = 60
 
 # A server gets as many messages as keep it busy for some seconds; the count is a pair (reference, pabal).
 FULL = {'starts': 5, 'rounds': 3, 'accept': (1500, 15000), 'single_rounds': 3, 'single': (150, 300),
-        'login_rounds': 3, 'login': (400, 1000), 'notice': 50, 'big': 100000, 'big_rounds': 5,
+        'login_rounds': 3, 'login': (400, 1000), 'notice': 50, 'big': 100000, 'big_rounds': 5, 'ops': 10000,
+        'append_rounds': 3, 'append1': (150, 600), 'append10': (600, 3000),
         'idle': (500, 5000), 'fsync_seconds': 1.0}
 QUICK = {'starts': 2, 'rounds': 1, 'accept': (400, 4000), 'single_rounds': 1, 'single': (50, 100),
-         'login_rounds': 1, 'login': (100, 200), 'notice': 6, 'big': 10000, 'big_rounds': 2,
+         'login_rounds': 1, 'login': (100, 200), 'notice': 6, 'big': 10000, 'big_rounds': 2, 'ops': 2000,
+         'append_rounds': 1, 'append1': (60, 200), 'append10': (200, 1000),
          'idle': (300, 2000), 'fsync_seconds': 0.5}
 
 
@@ -204,10 +206,57 @@ class Bench:
             self.data[server.name]['notice_ms'] = result['ms']
             self.sent[server.name]['n'] = self.counts['notice']
 
-    def big(self):
+    def append(self):
+        for i in range(self.counts['append_rounds']):
+            self.measure_disk()
+            for connections in (1, 10):
+                for server in self.servers:
+                    n, seed = self.count(f'append{connections}', server), f'p{connections}-{i}'
+                    cpu = procs.cpu_seconds(server.roots)
+                    result = load('append', HOST, server.ports['imaps'], connections, n, SIZE, ACCOUNTS, DOMAIN, seed,
+                                  PASSWORD, 'tls')
+                    self.sent[server.name][seed] = n
+                    self.put(server, f'append{connections}_per_second', n / result['seconds'])
+                    self.put(server, f'append{connections}_cpu_us',
+                             (procs.cpu_seconds(server.roots) - cpu) / n * 1e6)
+
+    def need_big(self):
         for server in self.servers:
             path, uid, gid = server.maildir(BIG)
-            load('maildir', path, self.counts['big'], 'big', uid, gid)
+            if not path.exists():
+                load('maildir', path, self.counts['big'], 'big', uid, gid)
+
+    def commands(self, server, *commands):
+        """Each once, on one connection. All answers."""
+        return load('fetch', HOST, server.ports['imaps'], BIG, PASSWORD, 'tls', 1, *commands)['commands']
+
+    def ops(self):
+        """On the first 10,000 messages of the big mailbox; then on copies of them."""
+        self.need_big()
+        n = self.counts['ops']
+        hashes = {}
+        for server in self.servers:
+            for item, key in (('ENVELOPE', 'envelope'), ('BODYSTRUCTURE', 'structure')):
+                for prefix in ['cold'] + ['warm'] * self.counts['big_rounds']:
+                    cpu = procs.cpu_seconds(server.roots)
+                    answer = self.commands(server, 'EXAMINE INBOX', f'FETCH 1:{n} ({item})')[1]
+                    self.put(server, f'{prefix}_{key}_ms', answer['seconds'][0] * 1000)
+                    self.put(server, f'{prefix}_{key}_cpu_ms', (procs.cpu_seconds(server.roots) - cpu) * 1000)
+                    if answer['lines'] != n:
+                        raise BenchError(f'{server.name}: FETCH {item} gave {answer["lines"]} lines, not {n}')
+                hashes.setdefault(item, set()).add(answer['hash'])
+            answers = self.commands(
+                server, 'CREATE Copied', 'CREATE Moved', 'SELECT INBOX', f'STORE 1:{n} +FLAGS (\\Flagged)',
+                f'COPY 1:{n} Copied', 'SELECT Copied', 'MOVE 1:* Moved', 'SELECT Moved',
+                'STORE 1:* +FLAGS (\\Deleted)', 'EXPUNGE')
+            for at, key in ((3, 'store'), (4, 'copy'), (6, 'move'), (9, 'expunge')):
+                self.put(server, f'{key}_ms', answers[at]['seconds'][0] * 1000)
+        for item, values in hashes.items():
+            if len(values) > 1:
+                raise BenchError(f'the answers to FETCH {item} differ')
+
+    def big(self):
+        self.need_big()
         for server in self.servers:
             for prefix in ['cold'] + ['warm'] * self.counts['big_rounds']:
                 # each on a new connection: selecting again what is selected is another thing
@@ -271,7 +320,7 @@ class Bench:
         for row in ('start', 'rest'):
             if row in self.rows:
                 getattr(self, row)()
-        loaded = [row for row in ('accept', 'single', 'login', 'notice', 'big') if row in self.rows]
+        loaded = [row for row in ('accept', 'single', 'login', 'notice', 'append', 'big', 'ops') if row in self.rows]
         if loaded or any(self.sent.values()):
             for server in self.servers:
                 server.start()
@@ -309,6 +358,15 @@ TABLE = [
     ('big', 'first FETCH 1:* (FLAGS), ms', 'cold_fetch_ms', '{:,.1f}', 'less', None),
     ('big', 'SELECT of {big:,} messages, ms', 'warm_select_ms', '{:,.1f}', 'less', 1),
     ('big', 'FETCH 1:* (FLAGS), ms', 'warm_fetch_ms', '{:,.1f}', 'less', 1),
+    ('ops', 'first FETCH ENVELOPE of {ops:,}, ms', 'cold_envelope_ms', '{:,.1f}', 'less', None),
+    ('ops', 'FETCH ENVELOPE of {ops:,}, ms', 'warm_envelope_ms', '{:,.1f}', 'less', 3),
+    ('ops', 'FETCH BODYSTRUCTURE of {ops:,}, ms', 'warm_structure_ms', '{:,.1f}', 'less', 3),
+    ('ops', 'STORE +FLAGS of {ops:,}, ms', 'store_ms', '{:,.1f}', 'less', 3),
+    ('ops', 'COPY of {ops:,}, ms', 'copy_ms', '{:,.1f}', 'less', 3),
+    ('ops', 'MOVE of {ops:,}, ms', 'move_ms', '{:,.1f}', 'less', 3),
+    ('ops', 'EXPUNGE of {ops:,}, ms', 'expunge_ms', '{:,.1f}', 'less', 3),
+    ('append', 'APPENDs/s, 4 KiB, one connection', 'append1_per_second', '{:,.0f}', 'more', 5),
+    ('append', 'APPENDs/s, ten connections', 'append10_per_second', '{:,.0f}', 'more', 5),
     ('rest', 'PSS of the whole server at rest, MB', 'rest_mb', '{:,.1f}', 'at most', 30),
     ('accept', 'the same after the load, MB', 'after_mb', '{:,.1f}', 'at most', None),
     ('start', 'start to all listeners answering, s', 'start_seconds', '{:.3f}', 'at most', 0.5),

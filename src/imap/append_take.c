@@ -36,7 +36,7 @@ bool append_over_quota(struct imap *s, uint64_t size, size_t messages)
 	struct quota_use q;
 	struct err err;
 
-	if (!account_quota(imap_account(s), &q, &err))
+	if (!account_is_limited(imap_account(s)) || !account_quota(imap_account(s), &q, &err))
 		return false; /* the store will say */
 	return (q.bytes_max && (q.bytes >= q.bytes_max || size > q.bytes_max - q.bytes)) ||
 	       (q.messages_max && (q.messages >= q.messages_max || messages > q.messages_max - q.messages));
@@ -44,10 +44,9 @@ bool append_over_quota(struct imap *s, uint64_t size, size_t messages)
 
 bool append_mailbox_missing(struct imap *s, struct str name)
 {
-	struct mailbox_status st;
 	struct err err;
 
-	return !mailbox_status(imap_account(s), name, &st, &err) && err.kind == ERR_NOT_FOUND;
+	return !mailbox_exists(imap_account(s), name, &err) && err.kind == ERR_NOT_FOUND;
 }
 
 /* Octets of the message that the literal goes on with. */

@@ -105,16 +105,17 @@ static void pool_take(struct account *a)
 	struct store *s = a->store;
 	unsigned max = s->o.handles_max ? s->o.handles_max : HANDLES_DEFAULT;
 	struct hot_account *victim = NULL;
+	bool first = false;
 
 	lock_take(&s->pool);
 	if (!a->hot) {
 		a->hot = hot_new(a);
 		pool_push(s, a->hot);
-		if (++s->hot_n > max)
+		first = ++s->hot_n == 1;
+		if (s->hot_n > max)
 			victim = pool_victim(s, INT64_MAX);
 	}
 	a->hot->busy = true;
-	bool first = s->hot_n == 1;
 	lock_drop(&s->pool);
 	hot_close(victim);
 	if (first)
@@ -524,6 +525,12 @@ void accounts_sweep(struct store *s, bool all)
 			account_free(a);
 		}
 	lock_drop(&s->lock);
+}
+
+bool account_is_limited(const struct account *a)
+{
+	return __atomic_load_n(&a->quota_bytes, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&a->quota_messages, __ATOMIC_RELAXED);
 }
 
 bool account_quota(struct account *a, struct quota_use *out, struct err *err)

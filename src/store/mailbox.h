@@ -87,6 +87,7 @@ bool account_maildrop_lock(struct account *a) MUST_CHECK;
 void account_maildrop_unlock(struct account *a);
 struct quota_use { uint64_t bytes, messages, bytes_max, messages_max; };
 bool account_quota(struct account *a, struct quota_use *out, struct err *err) MUST_CHECK;
+bool account_is_limited(const struct account *a); /* has a quota at all */
 bool account_reindex(struct account *a, void (*progress)(void *ctx, size_t done, size_t all), void *ctx,
 		     struct err *err) MUST_CHECK;
 /* Compares the index with a rebuild; each difference is a line into report. */
@@ -140,6 +141,8 @@ struct mailbox_status {
 };
 bool mailbox_status(struct account *a, struct str name, struct mailbox_status *out,
 		    struct err *err) MUST_CHECK;
+/* ERR_NOT_FOUND: no such mailbox. */
+bool mailbox_exists(struct account *a, struct str name, struct err *err) MUST_CHECK;
 
 /* ---- adding messages -------------------------------------------------------------------- */
 struct new_message {

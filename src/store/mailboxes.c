@@ -526,24 +526,6 @@ bool mailbox_special_all(struct account *a, struct err *err)
 }
 
 /* ---- STATUS ----------------------------------------------------------------------------- */
-static bool count_recent(struct account *a, const struct index_mailbox *m, uint32_t *out, struct err *err)
-{
-	struct index_reader r = {.ix = a->hot->index, .row = m->row};
-	struct hot h;
-	struct cold c;
-	bool ok = true, found = true;
-
-	*out = 0;
-	for (uint32_t uid = m->recent_uid; found; uid = h.uid + 1) {
-		ok = index_find_next(&r, uid, &h, &c, &found, err);
-		if (!ok)
-			break;
-		*out += found;
-	}
-	index_reader_end(&r);
-	return ok;
-}
-
 static bool status_locked(struct account *a, struct str name, struct mailbox_status *out, struct err *err)
 {
 	struct index_mailbox m;
@@ -556,7 +538,7 @@ static bool status_locked(struct account *a, struct str name, struct mailbox_sta
 		return err_set(err, ERR_NOT_FOUND, "no such mailbox");
 	if (!account_index(a, err) || !dir_sync(a, d, SYNC_IF_NEEDED, &m, err))
 		return false;
-	if (m.recent_uid < d->state.uidnext && !count_recent(a, &m, &recent, err)) {
+	if (m.recent_uid < d->state.uidnext && !index_count_from(a->hot->index, m.row, m.recent_uid, &recent, err)) {
 		account_index_failed(a, err);
 		return false;
 	}
@@ -584,4 +566,20 @@ bool mailbox_status(struct account *a, struct str name, struct mailbox_status *o
 	bool ok = status_locked(a, normal, out, err);
 	account_unlock(a);
 	return ok || err_while(err, "status of %.*s of %.*s", STR_ARG(normal), STR_ARG(a->address));
+}
+
+bool mailbox_exists(struct account *a, struct str name, struct err *err)
+{
+	ARENA_SCOPED ar = arena_new();
+	struct str normal;
+	struct dir *d;
+
+	if (!mailbox_name_normal(ar, name, &normal, err) || !account_lock(a, USE_READ, err))
+		return false;
+	bool ok = dir_find(a, normal, &d, err);
+	bool there = ok && d;
+	account_unlock(a);
+	if (ok && !there)
+		return err_set(err, ERR_NOT_FOUND, "no such mailbox");
+	return ok;
 }

@@ -11,7 +11,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { MOVED_ROUNDS = 5 }; /* another program renames what we want to remove */
+enum {
+	MOVED_ROUNDS = 5, /* another program renames what we want to remove */
+	SUMMARY_RUN = 256,
+};
 
 /* One mailbox being changed. */
 struct part {
@@ -365,17 +368,33 @@ static void undo(struct transfer *x)
 	}
 }
 
+/* Runs of neighbours at once; bounded, as SQLite holds the rows of one in memory. */
+static bool copy_summaries(struct transfer *x, struct err *err)
+{
+	for (size_t i = 0, n; i < x->l.n; i += n) {
+		uint32_t from = x->l.at[i].hot.uid, to = x->made[i].hot.uid;
+		n = 1;
+		while (to && n < SUMMARY_RUN && i + n < x->l.n && x->l.at[i + n].hot.uid == from + n &&
+		       x->made[i + n].hot.uid == to + n)
+			n++;
+		struct uid_range run = {from, from + (uint32_t)n - 1};
+		if (to && !index_summary_copy(x->v->account->hot->index, x->from.m.row, run,
+					      into_of(x)->m.row, to, err))
+			return false;
+	}
+	return true;
+}
+
 static bool add_rows(struct transfer *x, struct err *err)
 {
-	struct index *ix = x->v->account->hot->index;
 	struct part *into = into_of(x);
 
+	if (!copy_summaries(x, err))
+		return false;
 	for (size_t i = 0; i < x->l.n; i++) {
 		uint32_t from_uid = x->l.at[i].hot.uid, uid = x->made[i].hot.uid;
 		if (!uid)
 			continue;
-		if (!index_summary_copy(ix, x->from.m.row, from_uid, into->m.row, uid, err))
-			return false;
 		if (x->move && !edit_remove(&x->from.edit, from_uid, err))
 			return false;
 		if (!x->same && !edit_append(&into->edit, &x->made[i].hot, &x->made[i].cold, err))

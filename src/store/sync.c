@@ -343,6 +343,7 @@ static bool take_mine(struct sync *s, struct found *f, struct err *err)
 		return set_aside(s, f, err);
 	if (!s->rebuild && !index_vanished_has(s->ix, s->m->row, uid, &known, err))
 		return false;
+	known |= s->edit.gone.first && uid >= s->edit.gone.first && uid <= s->edit.gone.last; /* just now */
 	/* Expunged once: its UID is not given again. Other size: another message. Below others that clients
 	 * have seen: it would move their sequence numbers. */
 	if (known || uid < s->highest || f->size != f->name.size ||

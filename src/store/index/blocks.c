@@ -238,6 +238,37 @@ void index_reader_end(struct index_reader *r)
 	r->block = NULL;
 }
 
+/* In the block that covers uid, then whole blocks by their length alone. */
+bool index_count_from(struct index *ix, int64_t row, uint32_t uid, uint32_t *out, struct err *err)
+{
+	SQL_SCOPED rest = NULL;
+	SQL_SCOPED st = NULL;
+	bool found;
+	uint32_t n = 0;
+
+	if (!sql_cached(ix->db, "SELECT data FROM hot WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1", &st,
+			err) ||
+	    !sql_cached(ix->db, "SELECT coalesce(sum(length(data)), 0) FROM hot WHERE id BETWEEN ? AND ?",
+			&rest, err))
+		return false;
+	sql_bind_int(st, 1, index_key(row, 0));
+	sql_bind_int(st, 2, index_key(row, uid));
+	if (!sql_step(st, &found, err))
+		return false;
+	struct str data = found ? sql_column_blob(st, 0) : STR_NONE;
+	for (size_t at = 0; at + sizeof(struct hot) <= data.n; at += sizeof(struct hot)) {
+		struct hot h;
+		memcpy(&h, data.p + at, sizeof(h));
+		n += h.uid >= uid;
+	}
+	sql_bind_int(rest, 1, index_key(row, uid) + 1);
+	sql_bind_int(rest, 2, index_key(row, UINT32_MAX));
+	if (!sql_step(rest, &found, err))
+		return false;
+	*out = n + (found ? (uint32_t)((uint64_t)sql_column_int(rest, 0) / sizeof(struct hot)) : 0);
+	return true;
+}
+
 struct loaded {
 	struct block *block;
 };
@@ -470,13 +501,24 @@ bool edit_cold(struct index_edit *e, const struct cold *c, struct err *err)
 	return true;
 }
 
+/* Removed ones are noted, and their summaries dropped, a range at a time. */
+static bool flush_gone(struct index_edit *e, struct err *err)
+{
+	struct uid_range gone = e->gone;
+
+	e->gone = (struct uid_range){0};
+	return !gone.first || (index_vanished_add(e->ix, e->mailbox->row, e->modseq, gone, err) &&
+			       index_summary_drop(e->ix, e->mailbox->row, gone, err));
+}
+
 static bool note_gone(struct index_edit *e, uint32_t uid, struct err *err)
 {
+	e->removed = true;
 	if (e->gone.first && uid == e->gone.last + 1) {
 		e->gone.last = uid;
 		return true;
 	}
-	if (e->gone.first && !index_vanished_add(e->ix, e->mailbox->row, e->modseq, e->gone, err))
+	if (!flush_gone(e, err))
 		return false;
 	e->gone = (struct uid_range){uid, uid};
 	return true;
@@ -496,7 +538,7 @@ bool edit_remove(struct index_edit *e, uint32_t uid, struct err *err)
 	memmove(b->hot + i, b->hot + i + 1, (b->n - i) * sizeof(b->hot[0]));
 	memmove(b->cold + i, b->cold + i + 1, (b->n - i) * sizeof(b->cold[0]));
 	b->hot_dirty = b->cold_dirty = e->touched = true;
-	return note_gone(e, uid, err) && index_summary_drop(e->ix, e->mailbox->row, uid, err);
+	return note_gone(e, uid, err);
 }
 
 bool edit_insert(struct index_edit *e, const struct hot *h, const struct cold *c, struct err *err)
@@ -533,9 +575,8 @@ bool edit_append(struct index_edit *e, const struct hot *h, const struct cold *c
 
 bool edit_end(struct index_edit *e, struct err *err)
 {
-	bool removed = e->gone.first;
-	bool ok = store_block(e, err) &&
-		  (!removed || index_vanished_add(e->ix, e->mailbox->row, e->modseq, e->gone, err));
+	bool removed = e->removed;
+	bool ok = store_block(e, err) && flush_gone(e, err);
 
 	edit_abort(e);
 	if (!ok)
@@ -552,4 +593,5 @@ void edit_abort(struct index_edit *e)
 	block_free(e->block);
 	e->block = NULL;
 	e->gone = (struct uid_range){0};
+	e->removed = false;
 }

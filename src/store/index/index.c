@@ -616,26 +616,26 @@ bool index_summary_put(struct index *ix, int64_t row, uint32_t uid, struct str s
 	return sql_run(st, err);
 }
 
-bool index_summary_copy(struct index *ix, int64_t from_row, uint32_t from, int64_t to_row, uint32_t to,
+bool index_summary_copy(struct index *ix, int64_t from_row, struct uid_range from, int64_t to_row, uint32_t to,
 			struct err *err)
 {
 	SQL_SCOPED st = NULL;
 
-	if (!sql_cached(
-		    ix->db,
-		    "INSERT OR REPLACE INTO summary (id, data) SELECT ?, data FROM summary WHERE id = ?",
-		    &st, err))
+	if (!sql_cached(ix->db,
+			"INSERT OR REPLACE INTO summary (id, data)"
+			" SELECT id + ?, data FROM summary WHERE id BETWEEN ? AND ?",
+			&st, err))
 		return false;
-	sql_bind_int(st, 1, index_key(to_row, to));
-	sql_bind_int(st, 2, index_key(from_row, from));
+	sql_bind_int(st, 1, index_key(to_row, to) - index_key(from_row, from.first));
+	sql_bind_int(st, 2, index_key(from_row, from.first));
+	sql_bind_int(st, 3, index_key(from_row, from.last));
 	return sql_run(st, err);
 }
 
-bool index_summary_drop(struct index *ix, int64_t row, uint32_t uid, struct err *err)
+bool index_summary_drop(struct index *ix, int64_t row, struct uid_range r, struct err *err)
 {
-	int64_t key = index_key(row, uid);
-
-	return run_range(ix, "DELETE FROM summary WHERE id BETWEEN ? AND ?", key, key, err);
+	return run_range(ix, "DELETE FROM summary WHERE id BETWEEN ? AND ?", index_key(row, r.first),
+			 index_key(row, r.last), err);
 }
 
 bool index_checkpoint(const char *path, bool truncate, struct err *err)

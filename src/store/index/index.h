@@ -110,6 +110,8 @@ bool index_find(struct index_reader *r, uint32_t uid, struct hot *out_hot, struc
 bool index_find_next(struct index_reader *r, uint32_t uid, struct hot *out_hot, struct cold *out_cold,
 		     bool *out_found, struct err *err) MUST_CHECK;
 void index_reader_end(struct index_reader *r);
+/* How many messages have a UID >= uid. */
+bool index_count_from(struct index *ix, int64_t row, uint32_t uid, uint32_t *out, struct err *err) MUST_CHECK;
 
 /* Changes to one mailbox in one transaction, in ascending order of UIDs. edit_end() writes the last
  * block and the mailbox's row (counts, modseq). */
@@ -120,6 +122,7 @@ struct index_edit {
 	struct index_block *block;
 	struct uid_range gone; /* removed, not noted yet; first 0: none */
 	bool touched;          /* something changed */
+	bool removed;          /* messages were removed */
 };
 bool edit_marks(struct index_edit *e, uint32_t uid, uint32_t marks, struct err *err) MUST_CHECK;
 bool edit_remove(struct index_edit *e, uint32_t uid,
@@ -152,10 +155,11 @@ bool index_summaries(struct index *ix, int64_t row, const uint32_t *uids, size_t
 		     struct str *out, size_t *out_n, struct err *err) MUST_CHECK;
 bool index_summary_put(struct index *ix, int64_t row, uint32_t uid, struct str summary,
 		       struct err *err) MUST_CHECK;
-/* The copy of a message has the summary of the first; nothing when there is none. */
-bool index_summary_copy(struct index *ix, int64_t from_row, uint32_t from, int64_t to_row, uint32_t to,
+/* The copies of messages from ... have the summaries of the first ones, to ..., in step; nothing where
+ * there is none. */
+bool index_summary_copy(struct index *ix, int64_t from_row, struct uid_range from, int64_t to_row, uint32_t to,
 			struct err *err) MUST_CHECK;
-bool index_summary_drop(struct index *ix, int64_t row, uint32_t uid, struct err *err) MUST_CHECK;
+bool index_summary_drop(struct index *ix, int64_t row, struct uid_range r, struct err *err) MUST_CHECK;
 
 /* Moves the WAL into the file, on a handle of its own: nobody waits for its sync. */
 bool index_checkpoint(const char *path, bool truncate, struct err *err) MUST_CHECK;
