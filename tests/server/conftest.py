@@ -195,7 +195,7 @@ class Pabal:
 
     def cli(self, *args, check=True, stdin=None, timeout=60):
         """Runs `pabal ARGS` against this server; check=False: the result with its code."""
-        done = subprocess.run([PROGRAM, *args, "--config", str(self.config)], env=self.env, capture_output=True,
+        done = subprocess.run([PROGRAM, *args, *(() if "--config" in args else ("--config", str(self.config)))], env=self.env, capture_output=True,
                               text=True, input=stdin, timeout=timeout, check=False)
         if check:
             assert done.returncode == 0, "pabal %s: %d\n%s%s" % (" ".join(args), done.returncode, done.stdout, done.stderr)
