@@ -137,7 +137,8 @@ static void around(void **state)
 /* A writer or a reader that was captured: whatever the numbers say, all stays inside. */
 static void hostile_numbers(void **state)
 {
-	static const uint64_t bad[] = {UINT64_MAX, UINT64_MAX - 5, UINT64_C(1) << 63, LOG_RING_BYTES + 1, 1, 4097};
+	static const uint64_t bad[] = {
+		UINT64_MAX, UINT64_MAX - 5, UINT64_C(1) << 63, LOG_RING_BYTES + 1, 1, 4097};
 	struct bed *b = *state;
 	static char out[65536];
 	uint64_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);

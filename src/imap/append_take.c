@@ -94,11 +94,12 @@ static bool parse_head(struct parse *p, struct command *out)
 	return out->row && (out->row->fn == cmd_append || (out->row->fn == cmd_replace)) && parse_sp(p);
 }
 
-static void expect_text(struct append *a, const struct append_args *args, const struct literal *l)
+static void expect_text(struct append *a, const struct append_args *args, const struct literal *l,
+			struct store *store)
 {
 	while (a->messages_n < args->items_n) {
 		a->messages = mem_resize_array(a->messages, a->messages_n + 1, sizeof(*a->messages));
-		octets_init(&a->messages[a->messages_n++]);
+		octets_init(&a->messages[a->messages_n++], store);
 	}
 	if (a->texts_n % 64 == 0)
 		a->texts = mem_resize_array(a->texts, a->texts_n + 64, sizeof(*a->texts));
@@ -123,7 +124,7 @@ enum append_answer append_wants(struct imap *s, struct str text, const struct li
 	if (answer == APPEND_TAKES) {
 		if (!s->append)
 			s->append = mem_new(struct append);
-		expect_text(s->append, &args, l);
+		expect_text(s->append, &args, l, s->served->store);
 	}
 	arena_reset(s->scratch);
 	return answer;

@@ -52,7 +52,7 @@ static bool catenate(struct append_run *r, struct url_reader *urls, const struct
 	struct octets to;
 	bool ok = true;
 
-	octets_init(&to);
+	octets_init(&to, urls->s->served->store);
 	for (size_t i = 0; ok && i < item->parts_n; i++) {
 		if (item->parts[i].url.p) {
 			ok = url_part(r, urls, item->parts[i].url, &to, err);
@@ -88,7 +88,7 @@ static bool all_contents(struct imap *s, struct append_run *r, struct err *err)
 
 	while (a->messages_n < r->args.items_n) {
 		a->messages = mem_resize_array(a->messages, a->messages_n + 1, sizeof(*a->messages));
-		octets_init(&a->messages[a->messages_n++]);
+		octets_init(&a->messages[a->messages_n++], s->served->store);
 	}
 	url_reader_init(&urls, s, COST_IN_LIMITS * limit);
 	for (size_t i = 0; ok && i < r->args.items_n; i++) {

@@ -3,12 +3,15 @@
 /* imap/octets.c: see imap/octets.h. */
 #include "imap/octets.h"
 #include "base/file.h"
-#include <sys/mman.h>
+#include "store/mailbox.h"
 #include <unistd.h>
 
 enum { PIECE = 64 * 1024 };
 
-void octets_init(struct octets *o) { *o = (struct octets){.fd = -1}; }
+void octets_init(struct octets *o, struct store *store)
+{
+	*o = (struct octets){.store = store, .fd = -1};
+}
 
 void octets_fini(struct octets *o)
 {
@@ -21,7 +24,7 @@ static bool to_file(struct octets *o, struct str s)
 	struct err err;
 
 	if (o->fd < 0) {
-		o->fd = memfd_create("message", MFD_CLOEXEC);
+		o->fd = store_scratch_file(o->store, &err);
 		if (o->fd < 0 || !file_write_all(o->fd, o->memory.p, o->memory.n, &err))
 			return false;
 		buf_free(&o->memory);

@@ -2,21 +2,23 @@
  * Copyright the pabal authors */
 /*
  * imap/octets.h: a message that is put together: in memory up to OCTETS_MEMORY_MAX, beyond that in
- * an anonymous file.
+ * a file without a name on the disk where mail is, so that many large ones cost no memory.
  */
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
 
+struct store;
 struct octets {
+	struct store *store;
 	struct buf memory;
 	int fd;          /* -1: all is in memory */
 	uint64_t size;
 	bool failed;     /* the file could not be written */
 };
-enum { OCTETS_MEMORY_MAX = 1 << 20 };
+enum { OCTETS_MEMORY_MAX = 256 << 10 };
 
-void octets_init(struct octets *o);
+void octets_init(struct octets *o, struct store *store);
 void octets_fini(struct octets *o);
 void octets_add(struct octets *o, struct str s);
 /* Appends n octets from at on of another one. */

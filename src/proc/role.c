@@ -20,7 +20,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FD_MASTER = 3, FD_LOG = 4, FD_CRASH = 5, FD_LOG_WAKE = 6, SNAPSHOT_MAX = 4 << 20, EXIT_CANNOT_START = 70 };
+enum {
+	FD_MASTER = 3,
+	FD_LOG = 4,
+	FD_CRASH = 5,
+	FD_LOG_WAKE = 6,
+	SNAPSHOT_MAX = 4 << 20,
+	EXIT_CANNOT_START = 70
+};
 
 static const struct role_form *const forms[ROLE_COUNT] = {
 #define ROLE(id, name, user, count, phase) [ROLE_##id] = &role_form_##name,

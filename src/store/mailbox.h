@@ -46,6 +46,9 @@ void store_free(struct store *s);
 /* The next start with cold counts a power loss, also within this boot (pabal recover --cold). */
 bool store_force_cold(int root_fd, struct err *err) MUST_CHECK;
 bool store_is_forced_cold(int root_fd); /* for the master: begin cold */
+/* A file without a name beside the mail, for octets that wait to become a message; nothing of it is
+ * left when it is closed. -1: no room. */
+int store_scratch_file(struct store *s, struct err *err);
 /* A syncfs failed, here or for a directory whose files the journal stands for too: no checkpoint of
  * any process succeeds any more, and the next start of the server is a cold one. */
 void store_distrust(struct store *s, const struct err *why);

@@ -538,7 +538,8 @@ static bool status_locked(struct account *a, struct str name, struct mailbox_sta
 		return err_set(err, ERR_NOT_FOUND, "no such mailbox");
 	if (!account_index(a, err) || !dir_sync(a, d, SYNC_IF_NEEDED, &m, err))
 		return false;
-	if (m.recent_uid < d->state.uidnext && !index_count_from(a->hot->index, m.row, m.recent_uid, &recent, err)) {
+	if (m.recent_uid < d->state.uidnext &&
+	    !index_count_from(a->hot->index, m.row, m.recent_uid, &recent, err)) {
 		account_index_failed(a, err);
 		return false;
 	}

@@ -14,6 +14,7 @@
 #include "store/store_int.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -167,6 +168,27 @@ void store_free(struct store *s)
 	free((char *)s->template);
 	free((char *)s->root_path);
 	free(s);
+}
+
+/* Some file systems have no O_TMPFILE: then a name for an instant. */
+int store_scratch_file(struct store *s, struct err *err)
+{
+	int fd = file_openat(s->root_fd, ".", O_RDWR | O_TMPFILE, 0600);
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT)) {
+		if (fd < 0)
+			err_sys(err, "create a scratch file");
+		return fd;
+	}
+	struct id id = id_new();
+	char name[ID_LEN + 16];
+	snprintf(name, sizeof(name), ".scratch-%.*s", ID_LEN, id.c);
+	fd = file_openat(s->root_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		err_sys(err, "create a scratch file");
+	else
+		file_unlinkat(s->root_fd, name, 0);
+	return fd;
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------ */

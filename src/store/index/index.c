@@ -616,8 +616,8 @@ bool index_summary_put(struct index *ix, int64_t row, uint32_t uid, struct str s
 	return sql_run(st, err);
 }
 
-bool index_summary_copy(struct index *ix, int64_t from_row, struct uid_range from, int64_t to_row, uint32_t to,
-			struct err *err)
+bool index_summary_copy(struct index *ix, int64_t from_row, struct uid_range from, int64_t to_row,
+			uint32_t to, struct err *err)
 {
 	SQL_SCOPED st = NULL;
 

@@ -157,8 +157,8 @@ bool index_summary_put(struct index *ix, int64_t row, uint32_t uid, struct str s
 		       struct err *err) MUST_CHECK;
 /* The copies of messages from ... have the summaries of the first ones, to ..., in step; nothing where
  * there is none. */
-bool index_summary_copy(struct index *ix, int64_t from_row, struct uid_range from, int64_t to_row, uint32_t to,
-			struct err *err) MUST_CHECK;
+bool index_summary_copy(struct index *ix, int64_t from_row, struct uid_range from, int64_t to_row,
+			uint32_t to, struct err *err) MUST_CHECK;
 bool index_summary_drop(struct index *ix, int64_t row, struct uid_range r, struct err *err) MUST_CHECK;
 
 /* Moves the WAL into the file, on a handle of its own: nobody waits for its sync. */
