@@ -360,7 +360,9 @@ static int sleep_ms(struct events *e, bool first)
 	if (first) {
 		int timers = timers_fire(n, now);
 		ms = timers < ms ? timers : ms;
-		if (atomic_load_explicit(&n->pool.queued, memory_order_relaxed) > 0 && ms > NUDGE_US / 1000)
+		bool watch = atomic_load_explicit(&n->pool.queued, memory_order_relaxed) > 0 ||
+			     atomic_load_explicit(&n->pool.watch_us, memory_order_relaxed) > now;
+		if (watch && ms > NUDGE_US / 1000)
 			ms = NUDGE_US / 1000;
 	}
 	return ms;

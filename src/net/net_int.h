@@ -51,6 +51,7 @@ enum {
 	HANDSHAKES_MAX = 1000, HANDSHAKES_SOURCE_MAX = 20, HANDSHAKE_RETRY_MS = 20,
 	GROUP_WORKERS_MAX = 4,
 	NUDGE_US = 1000, /* a queue that stands still so long gets another worker */
+	WATCH_US = 50 * NUDGE_US, /* while mail comes thick the event thread need not be woken for that */
 	WHEEL_SLOTS = 2048, WHEEL_TICK_US = 16000,
 };
 
@@ -186,6 +187,7 @@ struct pool {
 	uint64_t taken;
 	bool stop;
 	atomic_uint queued; /* read without the lock */
+	_Atomic int64_t watch_us; /* until then the event thread looks whether the queue moves */
 };
 struct timer {
 	struct timer *next;

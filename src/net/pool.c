@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { IDLE_END_US = 10 * 1000000, WORKERS_KEEP = 2, STACK_SIZE = 1024 * 1024 };
+enum { IDLE_END_US = 10 * 1000000, WORKERS_KEEP = 2, TURNS_A_WORKER = 4, STACK_SIZE = 1024 * 1024 };
 
 static unsigned at_least_one(unsigned x)
 {
@@ -204,12 +204,22 @@ static void wake_one(struct net *n, struct wakeups *w)
 	}
 }
 
-/* Enough are awake; whether they get on, the event thread sees, if it does not sleep. */
-static void wake_some(struct net *n, unsigned wanted, struct wakeups *w)
+/*
+ * A turn is mostly shorter than waking a thread for it: one worker for each TURNS_A_WORKER that wait,
+ * up to the target. Whether those awake get on, the event thread sees, if it does not sleep.
+ */
+static void wake_some(struct net *n, struct wakeups *w)
 {
 	struct pool *p = &n->pool;
-	while (wanted-- > 0 && p->workers - p->idle - p->blocked < p->target)
+	unsigned wanted = 1 + atomic_load_explicit(&p->queued, memory_order_relaxed) / TURNS_A_WORKER;
+	if (wanted > p->target)
+		wanted = p->target;
+	while (p->workers - p->idle - p->blocked < wanted) {
+		unsigned before = p->workers - p->idle;
 		wake_one(n, w);
+		if (p->workers - p->idle == before)
+			break; /* all there may be */
+	}
 }
 
 /* Without the pool's lock. */
@@ -222,7 +232,9 @@ static void wake_up(struct pool *p, const struct wakeups *w)
 static void ask_for_nudge(struct net *n)
 {
 	struct events *e = &n->events[0];
-	if (atomic_load(&e->sleep_until_us) > clock_mono_us() + NUDGE_US * 2)
+	int64_t now = clock_mono_us();
+	atomic_store_explicit(&n->pool.watch_us, now + WATCH_US, memory_order_relaxed);
+	if (atomic_load(&e->sleep_until_us) > now + NUDGE_US * 2)
 		events_kick(e);
 }
 
@@ -254,7 +266,7 @@ void pool_push(struct net *n, struct chain *chain)
 	}
 	atomic_fetch_add_explicit(&p->queued, chain->n, memory_order_relaxed);
 	struct wakeups w = {0};
-	wake_some(n, chain->n, &w);
+	wake_some(n, &w);
 	lock_drop(&p->lock);
 	wake_up(p, &w);
 	*chain = (struct chain){0};
@@ -355,7 +367,7 @@ void net_run(struct net *n, void (*fn)(void *ctx), void *ctx)
 	p->jobs_end = &j->next;
 	atomic_fetch_add_explicit(&p->queued, 1, memory_order_relaxed);
 	struct wakeups w = {0};
-	wake_some(n, 1, &w);
+	wake_some(n, &w);
 	lock_drop(&p->lock);
 	wake_up(p, &w);
 	if (!w.woke)
@@ -369,7 +381,7 @@ void net_block_begin(struct net *n)
 	lock_take(&p->lock);
 	p->blocked++;
 	if (atomic_load_explicit(&p->queued, memory_order_relaxed) > 0)
-		wake_some(n, 1, &w);
+		wake_some(n, &w);
 	lock_drop(&p->lock);
 	wake_up(p, &w);
 }

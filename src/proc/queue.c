@@ -17,6 +17,7 @@
 #include "proc/queue_relay.h"
 #include "proc/settle_int.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOKUP_WAIT_MS = 10000, TICK_MS = 1000, CACHE_S = 60 };
+enum { LOOKUP_WAIT_MS = 10000, TICK_MS = 1000, CACHE_S = 60, QUEUE_NICE = 5 };
 
 struct queue_role {
 	struct role *role;
@@ -375,6 +376,11 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 	CONFIG_SCOPED c = role_config(r);
 	struct arena *a = r->arena;
 
+	/* Its threads inherit it. Where all want the cores, accepting and reading go first: what is accepted is
+	 * safe, and a journal that fills holds accepting back. */
+	errno = 0;
+	if (nice(QUEUE_NICE) == -1 && errno)
+		log_event(LOG_INFO, "queue.nice.fail", K_INT(errno, errno));
 	if (!preload(PRELOAD_CHARSETS | PRELOAD_SQLITE, err) ||
 	    !role_open_dir(r, s, config_path(c, SETTING_MAIL_DIR), SANDBOX_WRITE, &q->mail_fd, err) ||
 	    !role_open_dir(r, s, config_path(c, SETTING_SPOOL_DIR), SANDBOX_WRITE, &q->spool_fd, err) ||
