@@ -292,7 +292,8 @@ static void verb_of_name(const struct cli *cli, struct invocation *in)
 	}
 }
 
-static int dispatch(struct cli *cli)
+/* Everything but the command itself; cli->command is set when it shall run. */
+static int prepare(struct cli *cli)
 {
 	struct invocation in = {.v = arena_array(cli->arena, (size_t)cli->argc + 3, sizeof *in.v)};
 	size_t words;
@@ -312,12 +313,28 @@ static int dispatch(struct cli *cli)
 	cli->command = cli_match(in.v, in.n, &words);
 	if (!cli->command)
 		return unknown_command(cli, &in);
-	if (in.help) {
-		cli_help_command(cli, cli->command);
-		return CLI_OK;
-	}
-	rc = cli_parse_arguments(cli, in.v + words, in.n - words);
-	return rc ? rc : cli->command->run(cli);
+	if (!in.help)
+		return cli_parse_arguments(cli, in.v + words, in.n - words);
+	cli_help_command(cli, cli->command);
+	cli->command = NULL;
+	return CLI_OK;
+}
+
+static int dispatch(struct cli *cli)
+{
+	int rc = prepare(cli);
+
+	return rc || !cli->command ? rc : cli->command->run(cli);
+}
+
+bool cli_could_run(int argc, char **argv)
+{
+	ARENA_SCOPED a = arena_new();
+	struct cli cli = {.argc = argc, .argv = argv, .arena = a};
+	bool good = prepare(&cli) == CLI_OK && cli.command;
+
+	buf_free(&cli.out);
+	return good;
 }
 
 int cli_main(int argc, char **argv)

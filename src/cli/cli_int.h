@@ -35,6 +35,9 @@ int cli_sendmail(struct cli *cli, int first);
 const struct cli_command *cli_match(const struct str *v, size_t n, size_t *out_words);
 
 
+/* argv is one that leads to a command; what is wrong with it is said on standard error. */
+bool cli_could_run(int argc, char **argv);
+
 /* Prints the reply for --json; true when that was all. */
 struct json_value;
 bool cli_print_json(struct cli *cli, struct str json);

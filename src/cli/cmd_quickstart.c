@@ -63,13 +63,15 @@ static void print_to_try(struct cli *cli, const struct shown *s, const struct co
 }
 
 /* In the master, once every role is ready. */
-static void on_ready(void *ctx, const struct config *c)
+static void on_ready(void *ctx, const struct config *c, enum serve_news news)
 {
 	struct shown *s = ctx;
 	struct err err;
 
 	if (!quickstart_write_ready(&s->made, c, &err))
 		fprintf(stderr, "pabal: %s\n", err.cause);
+	if (news != SERVE_STARTED)
+		return;
 	cli_print(s->cli, "\n%s %s\n\n",
 		  cli_text(s->cli, "pabal is ready. Files:", "pabal이 준비되었습니다. 파일:"),
 		  s->made.dir);
@@ -131,6 +133,7 @@ int cmd_quickstart(struct cli *cli)
 	struct serve_options o = {.config_path = shown.made.config_path,
 				  .ready = on_ready,
 				  .ended = on_ended,
-				  .ctx = &shown};
+				  .ctx = &shown,
+				  .argv = cli->argv};
 	return proc_serve(&o);
 }

@@ -20,7 +20,7 @@ enum { REPLY_MAX = 4 << 20 };
 
 int cmd_server_run(struct cli *cli)
 {
-	struct serve_options o = {.config_path = cli->config_path};
+	struct serve_options o = {.config_path = cli->config_path, .argv = cli->argv};
 
 	return proc_serve(&o);
 }
@@ -194,6 +194,48 @@ int cmd_server_reload(struct cli *cli)
 	}
 	return cli_fail(cli, CLI_CONFIG, "%s", cli_text(cli, "refused; the old configuration stays",
 							"거절되었습니다. 이전 설정을 그대로 씁니다"));
+}
+
+int cmd_server_upgrade(struct cli *cli)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	int code = ask(cli, 'u', &doc);
+
+	if (code)
+		return code;
+	const struct json_value *root = json_doc_root(doc);
+	struct str problems = text(root, "problems");
+	cli_flush(cli);
+	fprintf(stderr, "%.*s", STR_ARG(problems));
+	if (!json_value_bool_or(json_value_member(root, "ok"), false))
+		return cli_fail(cli, CLI_CONFIG, "%s",
+				cli_text(cli, "not upgraded; the old program goes on",
+					 "바꾸지 않았습니다. 이전 프로그램이 계속 실행됩니다"));
+	if (cli->json)
+		json_value_print(root, &cli->out);
+	else
+		cli_print(cli,
+			  cli_text(cli, "Upgraded from %.*s to %.*s, pid %lld.\n",
+				   "%.*s에서 %.*s(으)로 바꾸었습니다. pid %lld.\n"),
+			  STR_ARG(text(root, "upgraded_from")), STR_ARG(text(root, "version")),
+			  (long long)number(root, "pid"));
+	return CLI_OK;
+}
+
+/* Started by the master of another version: may it run us with these words, and leave us what it has? */
+int cmd_adopt(struct cli *cli)
+{
+	struct err err = {0};
+	int words = 1;
+
+	while (words < cli->argc && strcmp(cli->argv[words], "--") != 0)
+		words++;
+	if (!cli_could_run(cli->argc - words, cli->argv + words))
+		return CLI_USAGE;
+	if (!proc_adopt_check(&err))
+		return cli_fail_err(cli, &err);
+	cli_print(cli, "%s\n", PROC_ADOPTS);
+	return CLI_OK;
 }
 
 int cmd_server_stop(struct cli *cli)

@@ -75,6 +75,7 @@ struct conn_facts {
 	uint32_t peer_uid;
 	int32_t peer_pid;
 	void *listener;          /* what net_listen() was given */
+	unsigned kind;           /* likewise */
 };
 const struct conn_facts *conn_facts(const struct conn *c);
 bool conn_tls(const struct conn *c);

@@ -333,7 +333,7 @@ static void on_watch(struct events *e, struct watch *w, struct chain *chain)
 		ignored = read(w->fd, &count, sizeof count);
 		(void)ignored;
 		break;
-	case WATCH_LISTEN: listen_ready((struct listening *)w, chain); break;
+	case WATCH_LISTEN: (void)listen_ready((struct listening *)w, chain); break;
 	case WATCH_CALL: watch_call(e, w); break;
 	}
 }
@@ -389,6 +389,8 @@ void *events_main(void *arg)
 			on_event(e, &batch[i], &chain);
 		wheel_fire(e, clock_mono_us(), &chain);
 		begin_pumps(e);
+		if (first)
+			listen_close_due(n, &chain);
 		if (atomic_load(&n->stopping))
 			while (e->pumps)
 				pump_end(e->pumps->conn, &chain);

@@ -99,6 +99,7 @@ void conn_free(struct conn *c)
 	source_unref(n, c->host);
 	source_unref(n, c->network);
 	source_unref(n, c->group);
+	listening_unref(c->listening);
 	free(c);
 	atomic_fetch_sub(&n->refs, 1);
 }
@@ -281,11 +282,13 @@ static void take_connection(struct listening *l, int fd, const struct conn_addr 
 	struct conn *c = conn_new(n, fd, l->l.protocol, l->l.owner);
 	const char *why = NULL;
 	c->listening = l;
+	atomic_fetch_add(&l->refs, 1);
 	c->before_login = true;
 	c->pair = peer->len == 0;
 	c->facts.peer = *peer;
 	c->facts.service = l->service;
 	c->facts.listener = l->l.listener;
+	c->facts.kind = l->l.kind;
 	c->facts.local.len = sizeof c->facts.local.addr;
 	if (!peer->len || getsockname(fd, &c->facts.local.addr.sa, &c->facts.local.len) != 0)
 		c->facts.local.len = 0;
@@ -346,23 +349,24 @@ static void out_of_descriptors(struct listening *l, struct chain *chain)
 	log_refusal(n, STR_NONE, l->service, "out of descriptors");
 }
 
-void listen_ready(struct listening *l, struct chain *chain)
+bool listen_ready(struct listening *l, struct chain *chain)
 {
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		struct conn_addr peer = {.len = sizeof peer.addr};
 		int fd = accept4(l->watch.fd, &peer.addr.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
 			out_of_descriptors(l, chain);
-			return;
+			return false;
 		}
 		if (fd < 0 && errno != ECONNABORTED && errno != EINTR)
-			return;
+			return false;
 		if (fd < 0)
 			continue;
 		if (peer.addr.sa.sa_family == AF_UNIX)
 			peer.len = 0;
 		take_connection(l, fd, &peer, chain);
 	}
+	return true;
 }
 
 static void set(int fd, int level, int name, int value)
@@ -383,6 +387,7 @@ bool net_listen(struct net *n, const struct net_listener *l, struct err *err)
 	struct events *e = &n->events[0];
 	struct listening *x = mem_new(struct listening);
 	*x = (struct listening){.watch = {.kind = WATCH_LISTEN, .fd = l->fd}, .net = n, .l = *l};
+	atomic_init(&x->refs, 1);
 	x->service = str_of(l->service);
 	x->l.proxy_from.list = copy_networks(l->proxy_from);
 	x->l.exempt.list = copy_networks(l->exempt);
@@ -464,6 +469,74 @@ struct chain signal_all(struct net *n, unsigned reason)
 			if (conn_signal(c, reason))
 				chain_add(&chain, c);
 	return chain;
+}
+
+/* ---- listeners that go ---- */
+
+void listening_unref(struct listening *l)
+{
+	if (!l || atomic_fetch_sub(&l->refs, 1) != 1)
+		return;
+	tls_context_unref(l->tls);
+	if (l->watch.fd >= 0)
+		close(l->watch.fd);
+	free((void *)l->l.proxy_from.list);
+	free((void *)l->l.exempt.list);
+	arena_free(l->l.arena);
+	free(l);
+}
+
+void net_unlisten(struct net *n, const void *listener, bool last)
+{
+	lock_take(&n->limits);
+	struct listening **at = &n->listening;
+	while (*at && (*at)->l.listener != listener)
+		at = &(*at)->next;
+	struct listening *l = *at;
+	if (l) {
+		*at = l->next;
+		l->last = last;
+		l->next = n->unlistened;
+		n->unlistened = l;
+	}
+	lock_drop(&n->limits);
+	events_kick(&n->events[0]);
+}
+
+static void drain_connections(struct net *n, const struct listening *l, struct chain *chain)
+{
+	LOCK_SCOPED(&n->limits);
+	for (int i = 0; i < 2; i++)
+		for (struct conn *c = i ? n->rest : n->before; c; c = c->list_next)
+			if (c->listening == l && conn_signal(c, S_DRAIN))
+				chain_add(chain, c);
+}
+
+/* Between two batches of events: none names the listener any more. */
+static void close_one(struct net *n, struct listening *l, struct chain *chain)
+{
+	epoll_ctl(n->events[0].epoll, EPOLL_CTL_DEL, l->watch.fd, NULL);
+	if (l->last) {
+		while (!atomic_load(&n->draining) && listen_ready(l, chain))
+			;
+		drain_connections(n, l, chain);
+	}
+	close(l->watch.fd);
+	l->watch.fd = -1;
+	listening_unref(l);
+}
+
+void listen_close_due(struct net *n, struct chain *chain)
+{
+	lock_take(&n->limits);
+	struct listening *l = n->unlistened;
+	n->unlistened = NULL;
+	lock_drop(&n->limits);
+	while (l) {
+		struct listening *next = l->next;
+		close_one(n, l, chain);
+		l = next;
+	}
 }
 
 /* After this nothing is accepted; an event thread may still be about to look. */

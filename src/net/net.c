@@ -107,15 +107,13 @@ static void stop_threads(struct net *n)
 
 static void free_listeners(struct net *n)
 {
+	struct chain none = {0};
+
+	listen_close_due(n, &none);
 	while (n->listening) {
 		struct listening *l = n->listening;
 		n->listening = l->next;
-		tls_context_unref(l->tls);
-		if (l->watch.fd >= 0)
-			close(l->watch.fd);
-		free((void *)l->l.proxy_from.list);
-		free((void *)l->l.exempt.list);
-		free(l);
+		listening_unref(l);
 	}
 }
 

@@ -49,9 +49,17 @@ struct net_listener {
 	unsigned per_source_rate; /* new connections a minute; 0: none */
 	const char *busy_text;    /* written when a limit refuses: "421 4.7.0 ...\r\n" */
 	void *listener;           /* conn_facts()->listener */
+	unsigned kind;            /* conn_facts()->kind */
+	/* Taken, NULL: none. Where service, listener and what it points to stand: freed when the listener and
+	 * all its connections are gone. */
+	struct arena *arena;
 };
 bool net_listen(struct net *n, const struct net_listener *l,
-		struct err *err) MUST_CHECK; /* copies, lists too */
+		struct err *err) MUST_CHECK; /* copies, lists too; from net_start() on */
+/* Ends the listener that was given this pointer, soon and on an event thread. last: nobody else listens on its
+ * socket, so what waits there is accepted first, and all its connections but the pumped get
+ * WAKE_DRAIN. Otherwise they go on. */
+void net_unlisten(struct net *n, const void *listener, bool last);
 /* New context for every listener that has one (reload); a reference is taken. */
 void net_set_tls(struct net *n, struct tls_context *ctx);
 

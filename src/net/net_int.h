@@ -144,6 +144,8 @@ struct listening {
 	struct net_listener l;
 	struct str service;
 	struct tls_context *tls; /* guarded by net->limits */
+	atomic_uint refs;        /* the list's and one per connection */
+	bool last;               /* of net_unlisten() */
 };
 
 struct events {
@@ -221,6 +223,7 @@ struct net {
 	uint64_t accepted, refused;
 	struct map *sources;
 	struct listening *listening;
+	struct listening *unlistened; /* the first event thread closes them */
 
 	struct lock cache_lock;
 	struct io *cache; /* guarded by cache_lock */
@@ -286,7 +289,7 @@ void pump_end(struct conn *c, struct chain *chain);
 void pump_free(struct pump *p);
 
 /* listen.c */
-void listen_ready(struct listening *l, struct chain *chain);
+bool listen_ready(struct listening *l, struct chain *chain); /* true: there may be more */
 struct conn *conn_new(struct net *n, int fd, const struct protocol *p, void *owner);
 void conn_free(struct conn *c);
 bool listen_admit(struct conn *c, const char **out_why); /* limits, once the source is known */
@@ -294,6 +297,8 @@ void listen_refuse(struct conn *c, const char *why);
 void conn_told(struct conn *c); /* facts from addresses */
 void listen_leave(struct conn *c); /* it is not counted and listed any more */
 void listen_close_all(struct net *n);
+void listen_close_due(struct net *n, struct chain *chain); /* net_unlisten(), on the first event thread */
+void listening_unref(struct listening *l);
 struct chain signal_all(struct net *n, unsigned reason);
 
 /* source.c */

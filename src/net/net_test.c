@@ -1062,6 +1062,49 @@ static void drain(void **state)
 	stop();
 }
 
+/* A listener that changed: the same socket, other facts; then one that goes. */
+static void listen_again_and_no_more(void **state)
+{
+	int a, b;
+	struct err err = {0};
+	struct net_listener second = {.service = "second", .protocol = &test_protocol, .listener = &b};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	serve((struct net_options){0}, (struct net_listener){.service = "first", .listener = &a});
+	int one = dial();
+	expect(one, "hi");
+	second.fd = dup(net->listening->watch.fd);
+	second.arena = arena_new();
+	second.service = arena_cstr(second.arena, STR("second"));
+	assert_true(net_listen(net, &second, &err));
+	net_unlisten(net, &a, false);
+	for (int i = 0; i < 200; i++) { /* until the first has gone, either takes it */
+		int other = dial();
+		expect(other, "hi");
+		put(other, "who\n");
+		bool taken = strstr(line(other), "second") != NULL;
+		close(other);
+		if (taken)
+			break;
+		assert_true(i < 199);
+	}
+	talk(one, "echo still here\n", "still here");
+	int two = dial();
+	expect(two, "hi");
+	net_unlisten(net, &b, true);
+	expect(two, "drain");
+	expect(two, NULL);
+	talk(one, "echo still here\n", "still here");
+	int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	to.sin_port = htons(port);
+	assert_int_equal(connect(late, (struct sockaddr *)&to, sizeof to), -1);
+	close(late);
+	close(one);
+	close(two);
+	until_connections(0);
+	stop();
+}
+
 static void free_with_open_sessions(void **state)
 {
 	int fd[20];
@@ -1218,6 +1261,7 @@ int main(void)
 		cmocka_unit_test(pump_client_gone),
 		cmocka_unit_test(pump_ends),
 		cmocka_unit_test(drain),
+		cmocka_unit_test(listen_again_and_no_more),
 		cmocka_unit_test(free_with_open_sessions),
 		cmocka_unit_test(timers_jobs_watches),
 		cmocka_unit_test(networks),

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -156,7 +157,7 @@ static bool start_one(struct role *r, const struct control *c, int fd, struct er
 bool control_listen(struct role *r, const struct control *c, struct err *err)
 {
 	for (struct role_listener *l = r->listeners; l < r->listeners + r->listeners_n; l++)
-		if (str_eq(l->name, STR("control")) && !start_one(r, c, fd_take(&l->fd), err))
+		if (strcmp(l->name, "control") == 0 && !start_one(r, c, fd_take(&l->fd), err))
 			return false;
 	return true;
 }

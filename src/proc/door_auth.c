@@ -59,16 +59,9 @@ static void ask(struct door_auth *d, const struct message *m, auth_done *done, v
 		net_run(d->role->net, answer_failure, q);
 }
 
-enum listener_service door_service(struct role *r, struct str name)
+enum listener_service door_service(const struct conn *c)
 {
-	CONFIG_SCOPED c = role_config(r);
-	size_t n;
-	const struct listener *l = config_listeners(c, &n);
-
-	for (size_t i = 0; i < n; i++)
-		if (str_eq(l[i].name, name))
-			return l[i].service;
-	return SERVICE_SUBMISSION;
+	return (enum listener_service)conn_facts(c)->kind;
 }
 
 static struct str mechanisms(void *ctx)
@@ -98,7 +91,7 @@ static uint64_t begin(void *ctx, struct conn *c, struct str mechanism, const str
 		.mechanism = str_sub(mechanism, 0, 32),
 		.has_initial = initial != NULL,
 		.initial = initial ? *initial : STR_NONE,
-		.service = str_of(config_service_name(door_service(d->role, f->service))),
+		.service = str_of(config_service_name(door_service(c))),
 		.peer = f->peer_text,
 		.tls = conn_tls(c),
 		.plus_offered = exporter_there || unique_there || endpoint_there,

@@ -45,14 +45,20 @@ struct door_auth {
 	size_t mechanisms_n;
 };
 void door_auth_configured(struct door_auth *d);
-/* What is spoken on the listener of this name. */
-enum listener_service door_service(struct role *r, struct str name);
+/* What is spoken on the listener that the connection came by. */
+enum listener_service door_service(const struct conn *c);
 /* Fills in the client. The service is found by conn_facts()->service, the listener's name. */
 void door_auth_init(struct door_auth *d, struct role *r, struct auth_client *out);
 
 struct net_networks door_networks(struct arena *a, const struct networks *x, const struct networks *y);
-/* Opens all listeners; each(ctx, l, n) fills in protocol, owner, listener, busy text, limits. The
- * snapshot of the start is kept: l stays valid. A listener with implicit TLS waits for a certificate. */
-bool door_listen(struct role *r, struct door_tls *tls,
-		 void (*each)(void *ctx, const struct listener *l, struct net_listener *n), void *ctx,
+/* Copies to the arena, that of a listener. */
+struct networks networks_copy(struct arena *a, const struct networks *n);
+/* Fills in protocol, owner, listener, busy text, limits; what they point to is made in n->arena. */
+typedef void door_each(void *ctx, const struct listener *l, struct net_listener *n);
+/* Opens all of role->listeners that are not open. One with implicit TLS waits for a certificate. */
+bool door_listen(struct role *r, struct door_tls *tls, door_each *each, void *ctx,
 		 struct err *err) MUST_CHECK;
+/* role_form.listeners_changed: the same, then old ones end. A socket that is in both lists loses nobody; of one that
+ * is gone, what waits is accepted and sessions end at a command boundary. */
+void door_listen_again(struct role *r, struct door_tls *tls, door_each *each, void *ctx,
+		       const struct role_listener *old, size_t old_n);

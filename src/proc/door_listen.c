@@ -44,16 +44,19 @@ struct net_networks door_networks(struct arena *a, const struct networks *x, con
 	return (struct net_networks){list, n};
 }
 
-static bool open_one(struct role *r, struct door_tls *tls, struct role_listener *given,
-		     const struct listener *l,
-		     void (*each)(void *ctx, const struct listener *l, struct net_listener *n), void *ctx,
-		     struct err *err)
+struct networks networks_copy(struct arena *a, const struct networks *n)
 {
-	struct net_listener n = {
-		.fd = given->fd,
-		.service = arena_cstr(r->arena, l->name),
-		.proxy_from = door_networks(r->arena, &l->proxy_from, NULL),
-	};
+	struct network *v = arena_array(a, n->n + 1, sizeof(*v));
+
+	if (n->n)
+		memcpy(v, n->v, n->n * sizeof(*v));
+	return (struct networks){v, n->n};
+}
+
+static bool open_one(struct role *r, struct door_tls *tls, struct role_listener *given,
+		     const struct listener *l, door_each *each, void *ctx, struct err *err)
+{
+	struct net_listener n = {.fd = given->fd, .kind = l->service};
 
 	if (l->tls == LISTENER_TLS_IMPLICIT) {
 		n.implicit_tls = door_tls(tls);
@@ -62,22 +65,44 @@ static bool open_one(struct role *r, struct door_tls *tls, struct role_listener 
 			return true;
 		}
 	}
-	given->fd = -1;
+	n.arena = arena_new();
+	n.service = arena_cstr(n.arena, l->name);
+	n.proxy_from = door_networks(n.arena, &l->proxy_from, NULL);
 	each(ctx, l, &n);
+	given->fd = -1;
+	given->net = n.listener;
 	return net_listen(r->net, &n, err);
 }
 
-bool door_listen(struct role *r, struct door_tls *tls,
-		 void (*each)(void *ctx, const struct listener *l, struct net_listener *n), void *ctx,
-		 struct err *err)
+bool door_listen(struct role *r, struct door_tls *tls, door_each *each, void *ctx, struct err *err)
 {
 	size_t n;
-	struct config *kept = role_config(r); /* for the process's life */
-	const struct listener *l = config_listeners(kept, &n);
+	CONFIG_SCOPED c = role_config(r);
+	const struct listener *l = config_listeners(c, &n);
 
 	for (struct role_listener *g = r->listeners; g < r->listeners + r->listeners_n; g++)
-		if (g->fd >= 0 && str_eq(g->name, STR("listener")) && g->index < n &&
+		if (g->fd >= 0 && strcmp(g->name, "listener") == 0 && g->index < n &&
 		    !open_one(r, tls, g, &l[g->index], each, ctx, err))
 			return false;
 	return true;
+}
+
+static bool has_socket(const struct role *r, uint32_t id)
+{
+	for (size_t i = 0; i < r->listeners_n; i++)
+		if (r->listeners[i].id == id)
+			return true;
+	return false;
+}
+
+void door_listen_again(struct role *r, struct door_tls *tls, door_each *each, void *ctx,
+		       const struct role_listener *old, size_t old_n)
+{
+	struct err err = {0};
+
+	if (!door_listen(r, tls, each, ctx, &err))
+		log_err(LOG_ERROR, "door.listen.failed", &err);
+	for (size_t i = 0; i < old_n; i++)
+		if (old[i].net)
+			net_unlisten(r->net, old[i].net, !has_socket(r, old[i].id));
 }

@@ -158,8 +158,7 @@ static void hand_over(void *ctx, struct conn *c, const struct handover_record *r
 	struct login_role *l = ctx;
 	struct handing *h = mem_new(struct handing);
 	unsigned to = role_mailbox_of(l->role, r->account);
-	/* The record names the listener, which may have any name. */
-	struct str service = str_of(config_service_name(door_service(l->role, r->service)));
+	struct str service = str_of(config_service_name(door_service(c)));
 	char local[INET6_ADDRSTRLEN];
 	int fd = -1;
 
@@ -221,13 +220,16 @@ static bool login_prepare(struct role *r, struct sandbox *s, struct err *err)
 static void fill_listener(void *ctx, const struct listener *l, struct net_listener *n)
 {
 	struct login_role *login = ctx;
+	struct arena *a = n->arena;
 	CONFIG_SCOPED c = role_config(login->role);
 	bool imap = l->service == SERVICE_IMAP || l->service == SERVICE_IMAPS;
 
 	n->protocol = imap ? &imap_login_protocol : &pop3_login_protocol;
 	n->owner = &login->door;
-	struct door_listener *d = arena_new_of(login->role->arena, struct door_listener);
-	d->plaintext_auth_from = &l->plaintext_auth_from;
+	struct door_listener *d = arena_new_of(a, struct door_listener);
+	struct networks *plaintext = arena_new_of(a, struct networks);
+	*plaintext = networks_copy(a, &l->plaintext_auth_from);
+	d->plaintext_auth_from = plaintext;
 	switch (l->tls) {
 	case LISTENER_TLS_NONE: d->tls = DOOR_TLS_NONE; break;
 	case LISTENER_TLS_MAY: d->tls = DOOR_TLS_MAY; break;
@@ -236,7 +238,7 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	}
 	n->listener = d;
 	n->per_source_max = (unsigned)config_int(c, SETTING_IMAP_MAX_CONNECTIONS_PER_SOURCE);
-	n->exempt = door_networks(login->role->arena, config_networks(c, SETTING_MYNETWORKS), NULL);
+	n->exempt = door_networks(a, config_networks(c, SETTING_MYNETWORKS), NULL);
 	n->busy_text = imap ? "* BYE [UNAVAILABLE] Too many connections\r\n"
 			    : "-ERR [SYS/TEMP] Too many connections\r\n";
 }
@@ -269,6 +271,13 @@ static void login_configured(struct role *r)
 	door_tls_configured(&l->tls);
 }
 
+static void login_listeners_changed(struct role *r, struct role_listener *old, size_t old_n)
+{
+	struct login_role *l = r->state;
+
+	door_listen_again(r, &l->tls, fill_listener, l, old, old_n);
+}
+
 static void login_on_message(void *ctx, struct channel *ch, uint64_t id, struct message *m)
 {
 	(void)ctx;
@@ -286,4 +295,5 @@ const struct role_form role_form_login = {
 	.on_master = login_on_master,
 	.on_message = login_on_message,
 	.configured = login_configured,
+	.listeners_changed = login_listeners_changed,
 };

@@ -134,6 +134,14 @@ static void remove_ready_file(struct master *m)
 		m->options->ended(m->options->ctx);
 }
 
+/* What listens has changed, or the program. */
+static void tell_ready(struct master *m, enum serve_news news)
+{
+	write_ready_file(m);
+	if (m->options->ready)
+		m->options->ready(m->options->ctx, m->now.config, news);
+}
+
 static void check_ready(struct master *m)
 {
 	EACH_CHILD(m, c)
@@ -147,10 +155,9 @@ static void check_ready(struct master *m)
 	m->was_ready = true;
 	m->ready_after_ms = clock_mono_ms() - m->start_ms;
 	log_event(LOG_INFO, "master.ready", K_INT(ms, m->ready_after_ms), K_INT(pid, getpid()));
-	write_ready_file(m);
 	notify("READY=1\nSTATUS=all roles ready");
-	if (m->options->ready)
-		m->options->ready(m->options->ctx, m->now.config);
+	tell_ready(m, m->upgraded_from[0] ? SERVE_UPGRADED : SERVE_STARTED);
+	control_upgraded(m, true, STR(""));
 }
 
 /* ---- what children say ---------------------------------------------------------------- */
@@ -370,19 +377,26 @@ void master_reopen_logs(struct master *m)
 		}
 }
 
-/* What can change while running; else a line for the administrator. */
+/* What can change while running; else a line for the administrator. The listeners are changed when all else is
+ * right. */
 static bool acceptable(struct master *m, const struct config *next, struct buf *problems)
 {
 	enum setting first;
+	struct err err;
 
+	if (m->stop_deadline_ms) {
+		buf_fmt(problems, "the server is being stopped or upgraded\n");
+		return false;
+	}
 	if (!config_reloadable(m->now.config, next, &first)) {
-		buf_fmt(problems, "%s: error: %s cannot change while the server runs: restart it\n",
+		buf_fmt(problems,
+			"%s: error: %s cannot change while the server runs: restart it, or pabal "
+			"upgrade\n",
 			config_file(next), setting_info(first)->name);
 		return false;
 	}
-	if (!listeners_same(m->now.config, next)) {
-		buf_fmt(problems, "%s: error: listeners cannot change while the server runs: restart it\n",
-			config_file(next));
+	if (!listeners_open(m, next, &err)) {
+		buf_fmt(problems, "%s: error: %s\n", config_file(next), err.cause);
 		return false;
 	}
 	return true;
@@ -393,7 +407,7 @@ bool master_reload(struct master *m, struct buf *problems)
 	struct loaded next;
 	struct err err;
 
-	notify("RELOADING=1");
+	notify_reloading();
 	bool good = load_config(m->options->config_path, &next, problems, &err) &&
 		    acceptable(m, next.config, problems);
 	if (!good) {
@@ -408,9 +422,23 @@ bool master_reload(struct master *m, struct buf *problems)
 	m->generation++;
 	log_set_level((enum log_level)config_enum(m->now.config, SETTING_LOG_LEVEL));
 	tell_config(m);
+	tell_listeners(m);
+	if (m->was_ready)
+		tell_ready(m, SERVE_RELOADED);
 	log_event(LOG_INFO, "master.reloaded", K_INT(value, m->generation));
 	notify("READY=1\nSTATUS=reloaded");
 	return true;
+}
+
+bool master_upgrade(struct master *m, struct buf *problems)
+{
+	notify_reloading();
+	if (upgrade_begin(m, problems))
+		return true;
+	struct str rest = buf_str(problems);
+	log_event(LOG_ERROR, "master.upgrade.refused", K_STR(why, str_cut(&rest, '\n')));
+	notify("READY=1\nSTATUS=upgrade refused, the old program goes on");
+	return false;
 }
 
 static void kill_all(struct master *m)
@@ -422,8 +450,10 @@ static void kill_all(struct master *m)
 
 void master_stop(struct master *m, int exit_code)
 {
-	if (m->stop_deadline_ms)
+	if (m->stop_deadline_ms && !upgrading(m))
 		return;
+	fd_close(&m->program_fd); /* a stop is more than an upgrade */
+	control_upgraded(m, false, STR("the server was stopped\n"));
 	m->exit_code = exit_code;
 	m->stop_deadline_ms = clock_mono_ms() + config_duration_ms(m->now.config, SETTING_PROCESS_STOP_TIME);
 	notify("STOPPING=1");
@@ -483,7 +513,7 @@ static void on_signal(struct master *m)
 			master_reopen_logs(m);
 		} else if (s.ssi_signo == SIGUSR1) {
 			master_reopen_logs(m);
-		} else if (m->stop_deadline_ms) {
+		} else if (m->stop_deadline_ms && !upgrading(m)) {
 			kill_all(m); /* asked twice */
 		} else {
 			master_stop(m, 0);
@@ -533,12 +563,35 @@ static void poll_once(struct master *m)
 		control_accept(m);
 }
 
+/* The new program could not be run after all. */
+static void go_on(struct master *m, const struct err *err)
+{
+	BUF_SCOPED problems = {0};
+
+	log_err(LOG_ERROR, "master.upgrade.failed", err);
+	buf_fmt(&problems, "%s; the old program goes on\n", err->cause);
+	control_upgraded(m, false, buf_str(&problems));
+	m->stop_deadline_ms = 0;
+	m->stop_phase = 0;
+	EACH_CHILD(m, c) {
+		c->ended = false;
+		c->backoff = 0;
+	}
+	start_all(m);
+	notify("READY=1\nSTATUS=upgrade failed, the old program goes on");
+}
+
 static void loop(struct master *m)
 {
 	for (;;) {
+		struct err err = {0};
 		run_timers(m);
-		if (m->stop_deadline_ms && stop_step(m))
-			return;
+		if (m->stop_deadline_ms && stop_step(m)) {
+			if (!upgrading(m))
+				return;
+			upgrade_exec(m, &err);
+			go_on(m, &err);
+		}
 		poll_once(m);
 	}
 }
@@ -582,8 +635,14 @@ static bool make_children(struct master *m, struct err *err)
 static bool take_lock(struct master *m, struct err *err)
 {
 	char path[4096], pid[24] = "";
+	struct stat held, named;
 
 	snprintf(path, sizeof(path), "%s/pabal.pid", config_path(m->now.config, SETTING_RUN_DIR));
+	if (m->heritage.lock >= 0 && fstat(m->heritage.lock, &held) == 0 && stat(path, &named) == 0 &&
+	    held.st_dev == named.st_dev && held.st_ino == named.st_ino) {
+		m->lock_fd = fd_take(&m->heritage.lock);
+		return true;
+	}
 	m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (m->lock_fd < 0)
 		return err_sys(err, "open %s", path);
@@ -651,7 +710,8 @@ static bool set_up(struct master *m, struct err *err)
 
 	raise_limits();
 	umask(027);
-	if (!log_pipe_new(&m->log))
+	m->log = m->heritage.log;
+	if ((m->log.ring < 0 || m->log.wake < 0) && !log_pipe_new(&m->log))
 		return err_sys(err, "memfd_create");
 	if (!log_ring_open(m->log.ring, m->log.wake, &ring, err))
 		return false;
@@ -659,9 +719,14 @@ static bool set_up(struct master *m, struct err *err)
 	m->binary_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (m->binary_fd < 0)
 		return err_sys(err, "open own program");
-	return dirs_make(m, err) && take_lock(m, err) && check_boot(m, err) &&
-	       mac_key_get(m->now.config, m->mac_key, err) && take_signals(m, err) &&
-	       listeners_open(m, err) && control_open(m, err);
+	program_path(m->program, sizeof(m->program));
+	if (!dirs_make(m, err) || !take_lock(m, err) || !check_boot(m, err) ||
+	    !mac_key_get(m->now.config, m->mac_key, err) || !take_signals(m, err) ||
+	    !listeners_open(m, m->now.config, err) || !control_open(m, err))
+		return false;
+	heritage_close(&m->heritage);
+	control_adopt(m);
+	return true;
 }
 
 /* Lines that the log role has not taken: somebody has to see them. */
@@ -717,9 +782,14 @@ int proc_serve(const struct serve_options *o)
 
 	m->options = o;
 	m->start_ms = clock_mono_ms();
-	m->signal_fd = m->control_fd = -1;
+	m->started_unix = clock_wall_us() / 1000000;
+	m->signal_fd = m->control_fd = m->program_fd = -1;
+	(void)prctl(PR_SET_NAME, "pabal", 0, 0, 0); /* after an upgrade it would be a number */
 	for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		m->client[i].fd = -1;
+	if (!heritage_read(m, &err))
+		return fail(&err, EXIT_SOFTWARE);
+	snprintf(m->upgraded_from, sizeof(m->upgraded_from), "%s", m->heritage.version);
 	bool good = load_config(o->config_path, &m->now, &problems, &err);
 	fprintf(stderr, "%.*s", (int)problems.n, problems.p ? problems.p : "");
 	if (!good)
@@ -730,12 +800,17 @@ int proc_serve(const struct serve_options *o)
 		show_unread_log(&m->log);
 		return fail(&err, EXIT_CONFIG);
 	}
-	remove_ready_file(m);
-	log_event(LOG_INFO, "master.start", K_INT(pid, getpid()), K_CSTR(path, config_file(m->now.config)));
+	if (!m->heritage.there)
+		remove_ready_file(m);
+	log_event(LOG_INFO, m->heritage.there ? "master.upgraded" : "master.start", K_INT(pid, getpid()),
+		  K_CSTR(version, PABAL_VERSION), K_CSTR(path, config_file(m->now.config)));
 	m->generation = 1;
 	m->next_ping_ms = m->start_ms + PING_EVERY_MS;
-	ticket_keys_rotate(m);
-	m->next_ticket_keys_ms = m->start_ms + config_duration_ms(m->now.config, SETTING_TLS_TICKET_LIFETIME);
+	if (!m->heritage.there || m->ticket_keys_n == 0) {
+		ticket_keys_rotate(m);
+		m->next_ticket_keys_ms =
+			m->start_ms + config_duration_ms(m->now.config, SETTING_TLS_TICKET_LIFETIME);
+	}
 	start_all(m);
 	loop(m);
 	tear_down(m);

@@ -17,42 +17,38 @@
 
 enum { PONG_WAIT_MS = 500, ASK_WAIT_S = 90 };
 
-static bool socket_path(const char *run_dir, const char *role, struct sockaddr_un *out, struct err *err)
+static bool socket_path(const char *run_dir, const char *role, struct address *out, struct err *err)
 {
-	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (snprintf(out->sun_path, sizeof(out->sun_path), "%s/control/%s.sock", run_dir, role) >=
-	    (int)sizeof(out->sun_path))
-		return err_set(err, ERR_LIMIT, "run_dir is too long for a Unix socket: %s", run_dir);
-	return true;
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/control/%s.sock", run_dir, role);
+	return address_unix(path, out) ||
+	       err_set(err, ERR_LIMIT, "run_dir is too long for a Unix socket: %s", run_dir);
 }
 
-int control_socket(const struct config *c, const char *role, struct err *err)
+static int control_socket(struct master *m, const char *role, struct err *err)
 {
-	struct sockaddr_un a;
-	FD_SCOPED fd = -1;
+	const char *run_dir = config_path(m->now.config, SETTING_RUN_DIR);
+	struct address a;
 
-	if (!socket_path(config_path(c, SETTING_RUN_DIR), role, &a, err))
+	if (!socket_path(run_dir, role, &a, err))
 		return -1;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	(void)unlink(a.sun_path);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0 || chmod(a.sun_path, 0750) < 0 ||
-	    listen(fd, 16) < 0) {
-		err_sys(err, "%s", a.sun_path);
-		return -1;
-	}
-	return fd_take(&fd);
+	int fd = listener_unix(m, &a, 0750);
+	if (fd < 0)
+		err_sys(err, "%s/control/%s.sock", run_dir, role);
+	return fd;
 }
 
 bool control_open(struct master *m, struct err *err)
 {
-	m->control_fd = control_socket(m->now.config, "master", err);
+	m->control_fd = control_socket(m, "master", err);
 	if (m->control_fd < 0)
 		return false;
 	for (struct child *c = m->child; c < m->child + m->child_n; c++) {
 		c->control_fd = -1;
 		if (c->role != ROLE_AUTH && c->role != ROLE_QUEUE)
 			continue;
-		c->control_fd = control_socket(m->now.config, role_name(c->role), err);
+		c->control_fd = control_socket(m, role_name(c->role), err);
 		if (c->control_fd < 0)
 			return false;
 	}
@@ -156,9 +152,14 @@ static void write_status(const struct master *m, struct buf *out)
 	json_write_member_bool(&w, "ok", true);
 	json_write_member_int(&w, "pid", getpid());
 	json_write_member_cstr(&w, "state",
-			       m->stop_deadline_ms ? "stopping"
-			       : m->ready          ? "ready"
+			       upgrading(m)          ? "upgrading"
+			       : m->stop_deadline_ms ? "stopping"
+			       : m->ready            ? "ready"
 						   : "starting");
+	json_write_member_cstr(&w, "version", PABAL_VERSION);
+	if (m->upgraded_from[0])
+		json_write_member_cstr(&w, "upgraded_from", m->upgraded_from);
+	json_write_member_int(&w, "started_unix", m->started_unix);
 	json_write_member_int(&w, "uptime_s", (clock_mono_ms() - m->start_ms) / 1000);
 	json_write_member_int(&w, "ready_after_ms", m->ready_after_ms);
 	json_write_member_cstr(&w, "config", config_file(m->now.config));
@@ -198,21 +199,54 @@ void control_answer_due(struct master *m)
 
 /* ---- requests --------------------------------------------------------------------------------- */
 
-static void reload(struct master *m, struct control_client *c)
+static void answer(struct control_client *c, bool good, struct str problems, const struct master *m)
 {
-	BUF_SCOPED problems = {0};
 	BUF_SCOPED out = {0};
 	struct json_writer w;
-	bool good = master_reload(m, &problems);
 
 	json_write_init(&w, &out);
 	json_write_object_begin(&w);
 	json_write_member_bool(&w, "ok", good);
-	json_write_member_str(&w, "problems", buf_str(&problems));
+	json_write_member_str(&w, "problems", problems);
+	json_write_member_int(&w, "pid", getpid());
+	json_write_member_cstr(&w, "version", PABAL_VERSION);
+	json_write_member_cstr(&w, "upgraded_from", m->upgraded_from);
 	json_write_object_end(&w);
 	buf_byte(&out, '\n');
 	send_json(c, buf_str(&out));
 	hang_up(c);
+}
+
+static void reload(struct master *m, struct control_client *c)
+{
+	BUF_SCOPED problems = {0};
+	bool good = master_reload(m, &problems);
+
+	answer(c, good, buf_str(&problems), m);
+}
+
+static void upgrade(struct master *m, struct control_client *c)
+{
+	BUF_SCOPED problems = {0};
+
+	c->upgrade = true; /* so that the state says so that the new program is shown */
+	if (master_upgrade(m, &problems))
+		return;
+	answer(c, false, buf_str(&problems), m);
+}
+
+void control_upgraded(struct master *m, bool good, struct str problems)
+{
+	for (struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++)
+		if (c->fd >= 0 && c->upgrade)
+			answer(c, good, problems, m);
+}
+
+void control_adopt(struct master *m)
+{
+	for (size_t i = 0; i < m->heritage.clients_n; i++)
+		m->client[i] = (struct control_client){.fd = m->heritage.clients[i], .upgrade = true};
+	m->heritage.clients_n = 0;
 }
 
 void control_read(struct master *m, struct control_client *c)
@@ -222,8 +256,8 @@ void control_read(struct master *m, struct control_client *c)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0 || c->answer_at_ms || c->stop) {
-		if (!c->stop || n <= 0)
+	if (n <= 0 || c->answer_at_ms || c->stop || c->upgrade) {
+		if (n <= 0 || c->answer_at_ms)
 			hang_up(c);
 		return;
 	}
@@ -232,6 +266,8 @@ void control_read(struct master *m, struct control_client *c)
 		c->answer_at_ms = clock_mono_ms() + PONG_WAIT_MS;
 	} else if (request == 'r') {
 		reload(m, c);
+	} else if (request == 'u') {
+		upgrade(m, c);
 	} else if (request == 'l') {
 		master_reopen_logs(m);
 		send_json(c, STR("{\"ok\":true}\n"));
@@ -248,14 +284,14 @@ void control_read(struct master *m, struct control_client *c)
 void control_close(struct master *m)
 {
 	const char *run_dir = config_path(m->now.config, SETTING_RUN_DIR);
-	struct sockaddr_un a;
+	struct address a;
 	struct err err;
 
 	for (struct child *c = m->child; c < m->child + m->child_n; c++)
 		if (c->control_fd >= 0 && socket_path(run_dir, role_name(c->role), &a, &err))
-			(void)unlink(a.sun_path);
+			address_unlink(&a);
 	if (socket_path(run_dir, "master", &a, &err))
-		(void)unlink(a.sun_path);
+		address_unlink(&a);
 	fd_close(&m->control_fd);
 	for (struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++)
 		if (c->fd >= 0)
@@ -266,7 +302,7 @@ void control_close(struct master *m)
 
 bool proc_ask_master(const char *run_dir, char request, struct buf *reply, struct err *err)
 {
-	struct sockaddr_un a;
+	struct address a;
 	struct timeval wait = {.tv_sec = ASK_WAIT_S};
 	FD_SCOPED fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -274,13 +310,13 @@ bool proc_ask_master(const char *run_dir, char request, struct buf *reply, struc
 		return false;
 	if (fd < 0)
 		return err_sys(err, "socket");
-	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0) {
+	if (connect(fd, (const struct sockaddr *)&a.a, a.n) < 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
-			return err_set(err, ERR_NOT_FOUND, "no server runs (%s)", a.sun_path);
+			return err_set(err, ERR_NOT_FOUND, "no server runs (%s/control)", run_dir);
 		if (errno == EACCES)
-			return err_set(err, ERR_DENIED, "only root and the server's user may ask (%s)",
-				       a.sun_path);
-		return err_sys(err, "connect %s", a.sun_path);
+			return err_set(err, ERR_DENIED,
+				       "only root and the server's user may ask (%s/control)", run_dir);
+		return err_sys(err, "connect %s/control/master.sock", run_dir);
 	}
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	if (send(fd, &request, 1, MSG_NOSIGNAL) != 1)

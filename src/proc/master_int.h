@@ -12,6 +12,7 @@
 #include "proc/proc.h"
 #include "proc/roles.h"
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 /* ---- load.c: configuration, checked and cut up by a child ------------------------------------ */
@@ -57,6 +58,10 @@ struct child {
 	struct buf status; /* JSON of the last pong */
 };
 
+struct address {
+	struct sockaddr_storage a;
+	socklen_t n;
+};
 struct socket_group; /* listen.c: the sockets of one address, one per process of the door */
 
 struct suspect {
@@ -70,6 +75,19 @@ struct control_client {
 	int fd;
 	int64_t answer_at_ms; /* status: waits for pongs until then; 0: not asked yet */
 	bool stop;            /* is told when we end: by the end of file */
+	bool upgrade;         /* is told when the new program is ready */
+};
+
+enum { HERITAGE_SOCKETS_MAX = 4096 };
+struct heritage { /* upgrade.c */
+	bool there;
+	char version[64]; /* of the program before us */
+	int sockets[HERITAGE_SOCKETS_MAX]; /* -1: taken */
+	size_t sockets_n;
+	int lock;
+	struct log_pipe log;
+	int clients[CONTROL_CLIENTS_MAX]; /* who asked for the upgrade */
+	size_t clients_n;
 };
 
 struct master {
@@ -80,13 +98,18 @@ struct master {
 	size_t child_n;
 	struct socket_group *groups;
 	size_t groups_n;
+	uint32_t socket_id; /* the last one given */
+	struct heritage heritage;
+	char program[4096]; /* where our file was when we started */
+	int program_fd;     /* of the upgrade under way: the new program; -1: none */
+	char upgraded_from[64];
 	int binary_fd, signal_fd, control_fd, lock_fd;
 	struct log_pipe log; /* the master's own lines */
 	struct control_client client[CONTROL_CLIENTS_MAX];
 	bool root, same_user;
 	bool cold;               /* power loss; until all have recovered */
 	bool ready, was_ready;   /* all roles are; have been */
-	int64_t start_ms, ready_after_ms;
+	int64_t start_ms, ready_after_ms, started_unix;
 	int64_t next_ping_ms, next_ticket_keys_ms;
 	/* stop */
 	int64_t stop_deadline_ms; /* 0: not stopping */
@@ -99,6 +122,11 @@ struct master {
 	char fatal[600];
 };
 
+static inline bool upgrading(const struct master *m)
+{
+	return m->program_fd >= 0;
+}
+
 /* ---- spawn.c -------------------------------------------------------------------------------- */
 bool identity_of(const struct config *c, enum role_id role, struct identity *out, struct err *err) MUST_CHECK;
 bool child_spawn(struct master *m, struct child *c, struct err *err) MUST_CHECK; /* fork, user, execveat */
@@ -110,17 +138,36 @@ void child_wire(struct master *m, struct child *c);       /* channels to all tha
 void child_wire_two(struct master *m, struct child *a, struct child *b);
 void wire_handovers(struct master *m);                    /* those that a cold start held back */
 void tell_config(struct master *m);                       /* a new snapshot to all */
+void tell_listeners(struct master *m);                    /* to the doors */
 void tell_certificates(struct master *m);
 void tell_ticket_keys(struct master *m, struct child *c);
 void ticket_keys_rotate(struct master *m);
 void tell_suspect(struct child *c, const struct suspect *s);
 
 /* ---- listen.c ------------------------------------------------------------------------------- */
-bool listeners_open(struct master *m, struct err *err) MUST_CHECK;
+/* All that c wants, or nothing changes. Of those that are open already the same sockets stay. */
+bool listeners_open(struct master *m, const struct config *c, struct err *err) MUST_CHECK;
 void listeners_give(struct master *m, struct child *c);
+void controls_give(struct child *c);
+/* A Unix socket that listens, the heritage's or a new one; -1 with errno. */
+int listener_unix(struct master *m, const struct address *a, mode_t mode);
+void listeners_each_fd(struct master *m, void (*fn)(void *ctx, int fd), void *ctx);
+bool address_same(const struct address *a, const struct address *b);
+bool address_unix(const char *path, struct address *out); /* false: too long */
+void address_unlink(const struct address *a);             /* of a Unix socket */
 void listeners_filter(struct master *m, enum role_id door); /* after a door came or went */
 void listeners_close(struct master *m);
-bool listeners_same(const struct config *a, const struct config *b);
+
+/* ---- upgrade.c: the master becomes its new program -------------------------------------------- */
+/* Checks the program that stands where ours did, and begins to drain. False: *problems says why not. */
+bool upgrade_begin(struct master *m, struct buf *problems);
+/* All roles have ended: becomes the new program. Returns only when that failed. */
+void upgrade_exec(struct master *m, struct err *err);
+/* What the program before us left open, by the environment; none of it at an ordinary start. */
+bool heritage_read(struct master *m, struct err *err) MUST_CHECK;
+int heritage_socket(struct heritage *h, const struct address *a); /* -1: none that listens there (any more) */
+void heritage_close(struct heritage *h); /* what nobody took */
+void program_path(char *out, size_t n);  /* of this process */
 
 /* ---- boot.c: was there a power loss, the key that master makes -------------------------------- */
 bool boot_is_cold(const struct config *c, bool *out, struct err *err) MUST_CHECK;
@@ -129,17 +176,20 @@ bool mac_key_get(const struct config *c, char key[32], struct err *err) MUST_CHE
 
 /* ---- notify.c ------------------------------------------------------------------------------- */
 void notify(const char *state); /* sd_notify(3): "READY=1"; nothing without NOTIFY_SOCKET */
+void notify_reloading(void);
 
 /* ---- master_control.c ------------------------------------------------------------------------ */
 bool control_open(struct master *m, struct err *err) MUST_CHECK;
-int control_socket(const struct config *c, const char *role, struct err *err); /* -1 on failure */
 void control_accept(struct master *m);
 void control_read(struct master *m, struct control_client *c);
 void control_answer_due(struct master *m);
 void control_close(struct master *m);
+void control_adopt(struct master *m); /* who asked the program before us for the upgrade */
+void control_upgraded(struct master *m, bool good, struct str problems); /* they are told */
 
 /* ---- master.c ------------------------------------------------------------------------------- */
 bool master_reload(struct master *m, struct buf *problems);
 void master_stop(struct master *m, int exit_code);
+bool master_upgrade(struct master *m, struct buf *problems); /* began it? */
 void master_ping(struct master *m);
 void master_reopen_logs(struct master *m);

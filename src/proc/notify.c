@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /* proc/notify.c: the protocol of sd_notify(3), without libsystemd: a datagram to $NOTIFY_SOCKET. */
+#include "base/clock.h"
 #include "proc/master_int.h"
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,4 +29,13 @@ void notify(const char *state)
 	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&to,
 		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
 	close(fd);
+}
+
+void notify_reloading(void)
+{
+	char text[64];
+
+	/* Type=notify-reload wants to know since when. */
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
+	notify(text);
 }

@@ -10,13 +10,15 @@
 
 struct config;
 
+enum serve_news { SERVE_STARTED, SERVE_UPGRADED, SERVE_RELOADED };
 struct serve_options {
 	const char *config_path;
-	/* Called once when every role is ready; NULL: nothing. */
-	void (*ready)(void *ctx, const struct config *c);
+	/* Called when every role is ready, and when listeners have changed; NULL: nothing. */
+	void (*ready)(void *ctx, const struct config *c, enum serve_news news);
 	/* Called before the start (a former server may have been killed) and at the end; NULL: nothing. */
 	void (*ended)(void *ctx);
 	void *ctx;
+	char **argv; /* of this process: an upgrade runs the new program with it */
 };
 /* Runs the server in the foreground until it is stopped; an exit code of sysexits(3). Problems go to
  * standard error. */
@@ -25,8 +27,13 @@ int proc_serve(const struct serve_options *o);
 /* `pabal role NAME INDEX`, internal: descriptors come from the master. Does not return on success. */
 int role_main(struct str name, unsigned index);
 
-/* One request to a running master: 's' status, 'r' reload, 'q' stop, 'l' open logs again. The answer
- * is a JSON object; with 'q' it comes when the server has ended. ERR_NOT_FOUND: no server runs.
+/* What `pabal adopt` is for: descriptor 3 is what a running master would leave to this program at an
+ * upgrade. Is it understood? */
+bool proc_adopt_check(struct err *err) MUST_CHECK;
+#define PROC_ADOPTS "adopts" /* what it then prints */
+
+/* One request to a running master: 's' status, 'r' reload, 'q' stop, 'u' upgrade, 'l' open logs again. The answer
+ * is a JSON object; with 'q' it comes when the server has ended, with 'u' when the new program is ready. ERR_NOT_FOUND: no server runs.
  * ERR_DENIED: not for this user. */
 bool proc_ask_master(const char *run_dir, char request, struct buf *reply, struct err *err) MUST_CHECK;
 

@@ -133,14 +133,28 @@ static void take_channel(struct role *r, struct msg_role_channel *m)
 
 static void take_listener(struct role *r, struct msg_role_listener *m)
 {
-	if (r->started) {
-		log_event(LOG_ERROR, "role.listener.late");
-		return;
-	}
-	r->listeners = mem_resize_array(r->listeners, r->listeners_n + 1, sizeof(*r->listeners));
-	r->listeners[r->listeners_n++] =
-		(struct role_listener){arena_str(r->arena, m->name), m->index, m->socket};
+	r->coming = mem_resize_array(r->coming, r->coming_n + 1, sizeof(*r->coming));
+	struct role_listener *l = &r->coming[r->coming_n++];
+	*l = (struct role_listener){.index = m->index, .id = m->id, .fd = m->socket};
+	snprintf(l->name, sizeof(l->name), "%.*s", STR_ARG(m->name));
 	m->socket = -1;
+}
+
+/* At the start, and after each reload. */
+static void take_listeners(struct role *r)
+{
+	struct role_listener *old = r->listeners;
+	size_t old_n = r->listeners_n;
+
+	r->listeners = r->coming;
+	r->listeners_n = r->coming_n;
+	r->coming = NULL;
+	r->coming_n = 0;
+	if (r->running && r->form->listeners_changed)
+		r->form->listeners_changed(r, old, old_n);
+	for (size_t i = 0; i < old_n; i++)
+		fd_close(&old[i].fd);
+	free(old);
 }
 
 static void write_status(struct role *r, struct buf *out)
@@ -228,7 +242,10 @@ static void on_master(void *ctx, struct channel *ch, uint64_t id, struct message
 		r->same_user = m->role_start.same_user;
 		r->owner_uid = m->role_start.owner_uid;
 		make_peers(r);
+		take_listeners(r);
 		r->started = true;
+	} else if (m->type == MSG_role_listen) {
+		take_listeners(r);
 	} else if (m->type == MSG_role_ping) {
 		on_ping(r, m->role_ping.nonce);
 	} else if (m->type == MSG_role_drain) {

@@ -16,6 +16,7 @@
 
 struct net;
 struct role;
+struct role_listener;
 
 struct role_form {
 	unsigned calls;     /* enum sandbox_calls */
@@ -31,6 +32,8 @@ struct role_form {
 	channel_handler *on_message; /* ctx: struct peer * */
 	void (*on_lost)(void *ctx, struct channel *ch);
 	void (*configured)(struct role *r); /* a new snapshot is there */
+	/* And other listeners: role->listeners is to be opened, then those of old are to be ended. */
+	void (*listeners_changed)(struct role *r, struct role_listener *old, size_t old_n);
 	void (*drain)(struct role *r);      /* after net_drain */
 	bool (*drained)(struct role *r);    /* NULL: when there are no connections */
 	/* The last thing before the process ends: settle, flush. Other threads still run, so nothing
@@ -53,9 +56,11 @@ struct peer { /* a channel to one other process */
 };
 
 struct role_listener {
-	struct str name; /* "listener", "control" */
+	char name[12];   /* "listener", "control" */
 	unsigned index;  /* into config_listeners */
-	int fd;
+	uint32_t id;     /* of the socket */
+	int fd;          /* -1: in use */
+	const void *net; /* net_listener.listener; NULL: not listened on */
 };
 
 struct role {
@@ -70,8 +75,10 @@ struct role {
 	struct config *config; /* guarded by lock; role_config() counts it */
 	struct peer *peers;
 	size_t peers_n;
-	struct role_listener *listeners; /* those given before start */
+	struct role_listener *listeners; /* those given before start, or at the last reload */
 	size_t listeners_n;
+	struct role_listener *coming; /* of a reload, until role_listen */
+	size_t coming_n;
 	bool cold, same_user, started, running;
 	int64_t drain_deadline_ms; /* 0: not draining */
 	int smaps;

@@ -392,7 +392,7 @@ static enum smtp_tls_mode mode_of(enum listener_tls tls)
 static void fill_listener(void *ctx, const struct listener *l, struct net_listener *n)
 {
 	struct smtp_role *s = ctx;
-	struct arena *a = s->role->arena;
+	struct arena *a = n->arena;
 	CONFIG_SCOPED c = role_config(s->role);
 	struct smtp_listener *p = arena_new_of(a, struct smtp_listener);
 
@@ -454,6 +454,13 @@ static void smtp_configured(struct role *r)
 	lookup_cache_forget(s->recipients);
 }
 
+static void smtp_listeners_changed(struct role *r, struct role_listener *old, size_t old_n)
+{
+	struct smtp_role *s = r->state;
+
+	door_listen_again(r, &s->tls, fill_listener, s, old, old_n);
+}
+
 static void smtp_status(struct role *r, struct json_writer *w)
 {
 	struct smtp_role *s = r->state;
@@ -475,5 +482,6 @@ const struct role_form role_form_smtp = {
 	.on_message = smtp_on_message,
 	.on_lost = smtp_on_lost,
 	.configured = smtp_configured,
+	.listeners_changed = smtp_listeners_changed,
 	.status = smtp_status,
 };

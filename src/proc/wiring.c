@@ -127,6 +127,7 @@ void child_tell_start(struct master *m, struct child *c)
 	if (c->role == ROLE_QUEUE || c->role == ROLE_MAILBOX)
 		tell_suspects(m, c);
 	listeners_give(m, c);
+	controls_give(c);
 	struct message start = {
 		.type = MSG_role_start,
 		.role_start = {.cold = c->cold, .same_user = m->same_user, .owner_uid = geteuid()}};
@@ -206,6 +207,17 @@ void tell_config(struct master *m)
 		if (c->role == ROLE_KEYS)
 			tell_keys(m, c); /* doors get the chains when it has them */
 	}
+}
+
+void tell_listeners(struct master *m)
+{
+	struct message all = {.type = MSG_role_listen, .role_listen.generation = m->generation};
+
+	for (struct child *c = m->child; c < m->child + m->child_n; c++)
+		if (runs(c) && is_door(c->role)) {
+			listeners_give(m, c);
+			post(c, &all);
+		}
 }
 
 void tell_certificates(struct master *m)

@@ -79,7 +79,7 @@ class Pabal:
     """A server in a directory of its own."""
 
     def __init__(self, accounts=("test1", "test2"), aliases=("testfc=test2",), settings="", env=None,
-                 domain=DOMAIN, start=True, uid=None, parent=None):
+                 domain=DOMAIN, start=True, uid=None, parent=None, own_program=False):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pabal-%d-" % os.getpid(), dir=parent))
         self.dir.chmod(0o755)
         self.domain = domain
@@ -89,10 +89,14 @@ class Pabal:
         self.expected_crashes = False
         self.ready = None
         self.host = "127.0.0.1"
+        self.program = PROGRAM
+        if own_program:  # a copy, for tests that replace it
+            self.program = str(self.dir / "pabal")
+            shutil.copy(PROGRAM, self.program)
         self.uid = uid  # start as this user; needs root
         if uid is not None:
             os.chown(self.dir, uid, uid)
-        args = [PROGRAM, "quickstart", "--dir", str(self.dir / "demo"), "--domain", domain, "--port-base",
+        args = [self.program, "quickstart", "--dir", str(self.dir / "demo"), "--domain", domain, "--port-base",
                 str(self.base), "--no-start"]
         for a in accounts:
             args += ["--account", a]
@@ -118,7 +122,7 @@ class Pabal:
     def start(self, wait=True):
         (self.demo / "ready.json").unlink(missing_ok=True)  # of a server that was killed
         self.output = open(self.dir / "output", "ab")
-        self.process = subprocess.Popen([PROGRAM, "quickstart", "--dir", str(self.demo)], env=self.env,
+        self.process = subprocess.Popen([self.program, "quickstart", "--dir", str(self.demo)], env=self.env,
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
                                         user=self.uid, group=self.uid,
                                         extra_groups=[] if self.uid is not None else None)
@@ -195,7 +199,8 @@ class Pabal:
 
     def cli(self, *args, check=True, stdin=None, timeout=60):
         """Runs `pabal ARGS` against this server; check=False: the result with its code."""
-        done = subprocess.run([PROGRAM, *args, *(() if "--config" in args else ("--config", str(self.config)))], env=self.env, capture_output=True,
+        config = () if "--config" in args else ("--config", str(self.config))
+        done = subprocess.run([self.program, *args, *config], env=self.env, capture_output=True,
                               text=True, input=stdin, timeout=timeout, check=False)
         if check:
             assert done.returncode == 0, "pabal %s: %d\n%s%s" % (" ".join(args), done.returncode, done.stdout, done.stderr)

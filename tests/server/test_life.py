@@ -112,9 +112,9 @@ def test_reload_takes_what_is_right_and_keeps_what_is_wrong_out(make_pabal):
     refused = p.cli("reload", check=False)
     assert refused.returncode != 0
     assert "pabal.conf:%d: error" % len((good + "\nx").splitlines()) in refused.stderr
-    p.config.write_text(good + "\nport_base = 4000\n")
+    p.config.write_text(good + "\ndata_dir = elsewhere\n")
     refused = p.cli("reload", check=False)
-    assert refused.returncode != 0 and "port_base" in refused.stderr
+    assert refused.returncode != 0 and "data_dir" in refused.stderr
     assert p.status()["generation"] == 2
     assert all(r["restarts"] == 0 for r in p.status()["roles"])
     assert greeting(p, "imaps").startswith(b"* OK")
