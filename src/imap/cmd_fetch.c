@@ -36,8 +36,12 @@ static enum step begin(struct imap *s, struct command *c)
 		return imap_bad_syntax(s, &c->p);
 	if (args.vanished && !(c->uid && s->enabled & ENABLED_QRESYNC))
 		return imap_bad(s, "VANISHED needs UID FETCH and QRESYNC");
+	if (args.has_partial && !c->uid)
+		return imap_bad(s, "PARTIAL needs UID FETCH");
 	if (!imap_resolve(s, &args.set, c->uid, &seqs))
 		return STEP_DONE;
+	if (args.has_partial)
+		seqs = partial_of(seqs, args.partial, s->arena);
 	if (c->uid)
 		args.items |= FETCH_UID;
 	if (args.has_changed_since)

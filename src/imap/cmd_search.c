@@ -2,56 +2,28 @@
  * Copyright the pabal authors */
 /*
  * imap/cmd_search.c: SEARCH and UID SEARCH (RFC 9051 6.4.4), ESEARCH (RFC 4731), SEARCHRES
- * (RFC 5182), with the MODSEQ of RFC 7162 3.1.5. Messages are looked at in turns; numbers stay
- * fixed meanwhile, since nothing of it is told before the end.
+ * (RFC 5182), PARTIAL (RFC 9394), with the MODSEQ of RFC 7162 3.1.5.
  */
-#include "imap/imap_int.h"
-#include "imap/search.h"
+#include "imap/find.h"
+
+enum { LISTS = SEARCH_RETURN_ALL | SEARCH_PARTIAL | SEARCH_RELEVANCY };
 
 struct search_run {
 	struct search_args args;
-	struct search search;
-	uint32_t seq;            /* last one looked at */
+	struct find find;
 	struct uid_set found;    /* sequence numbers or UIDs */
 	struct uid_set uids;     /* for "$" */
 	size_t found_cap, uids_cap;
+	bool uid;
 	uint32_t min, max;       /* UIDs are in min_uid .. */
 	uint32_t min_uid, max_uid;
 	uint64_t count, modseq, min_modseq, max_modseq;
 };
 
-static enum step bad_arguments(struct imap *s, const struct parse *p, enum search_problem problem,
-			       const struct search_args *args)
+static void note(struct imap *s, void *run, uint32_t seq, const struct msg *m)
 {
-	/* RFC 5182 2.1: a failed SAVE leaves "$" empty. */
-	if (args->returns & SEARCH_SAVE)
-		imap_set_saved(s, (struct uid_set){});
-	if (problem == SEARCH_BAD_CHARSET)
-		return imap_no(s, "BADCHARSET (US-ASCII UTF-8 EUC-KR ISO-2022-KR CP949)",
-			       "Charset is not known");
-	return imap_bad_syntax(s, p);
-}
-
-static enum step begin(struct imap *s, struct command *c)
-{
-	struct search_run *r = arena_new_of(s->arena, struct search_run);
-	enum search_problem problem;
-
-	if (!parse_search(&c->p, &r->args, &problem))
-		return bad_arguments(s, &c->p, problem, &r->args);
-	if (r->args.modseq)
-		imap_enable_condstore(s);
-	r->search = (struct search){.view = s->view, .root = r->args.root, .scratch = s->scratch};
-	search_prepare(&r->search, s->saved, s->arena);
-	c->state = r;
-	return STEP_AGAIN;
-}
-
-static void note(struct imap *s, const struct command *c, struct search_run *r, uint32_t seq,
-		 const struct msg *m)
-{
-	uint32_t number = c->uid ? m->uid : seq;
-	bool list = !r->args.has_return || r->args.returns & SEARCH_RETURN_ALL;
+	struct search_run *r = run;
+	uint32_t number = r->uid ? m->uid : seq;
 
 	if (!r->count++) {
 		r->min = number;
@@ -63,28 +35,25 @@ static void note(struct imap *s, const struct command *c, struct search_run *r, 
 	r->max_modseq = m->modseq;
 	if (m->modseq > r->modseq)
 		r->modseq = m->modseq;
-	if (list)
+	if (!r->args.has_return || r->args.returns & LISTS)
 		uid_set_add(s->arena, &r->found, &r->found_cap, number);
 	if (r->args.returns & SEARCH_SAVE)
 		uid_set_add(s->arena, &r->uids, &r->uids_cap, m->uid);
 }
 
-static enum step look(struct imap *s, const struct command *c, struct search_run *r)
+static enum step begin(struct imap *s, struct command *c)
 {
-	uint32_t count = view_count(s->view);
-	enum search_cost cost;
-	struct msg m;
+	struct search_run *r = arena_new_of(s->arena, struct search_run);
+	enum search_problem problem;
 
-	while (r->seq < count) {
-		uint32_t seq = ++r->seq;
-		if (!view_msg(s->view, seq, &m))
-			continue;
-		if (search_matches(&r->search, seq, &m, &cost))
-			note(s, c, r, seq, &m);
-		if ((cost > SEARCH_COST_DATE || seq % 1024 == 0) && imap_turn_over(s))
-			return STEP_AGAIN;
-	}
-	return STEP_DONE;
+	if (!parse_search(&c->p, &r->args, &problem))
+		return find_bad_arguments(s, &c->p, problem, &r->args);
+	r->uid = c->uid;
+	r->find.found = note;
+	r->find.ctx = r;
+	find_begin(s, &r->find, &r->args);
+	c->state = r;
+	return STEP_AGAIN;
 }
 
 /* "* SEARCH 2 3 (MODSEQ 917)" */
@@ -105,14 +74,6 @@ static void write_search(struct imap *s, const struct search_run *r)
 	buf_add(b, STR("\r\n"));
 }
 
-static void pair(struct buf *b, const char *word, uint64_t value)
-{
-	buf_byte(b, ' ');
-	buf_add(b, str_of(word));
-	buf_byte(b, ' ');
-	buf_u64(b, value);
-}
-
 /* RFC 7162 3.1.5: of what is returned. */
 static uint64_t returned_modseq(const struct search_run *r)
 {
@@ -127,29 +88,48 @@ static uint64_t returned_modseq(const struct search_run *r)
 	return r->modseq;
 }
 
-/* '* ESEARCH (TAG "A282") UID MIN 2 COUNT 3' */
+static void write_partial(struct imap *s, const struct search_run *r)
+{
+	struct buf *b = imap_out(s);
+	struct uid_set part = partial_of(r->found, r->args.partial, s->arena);
+
+	esearch_partial(b, r->args.partial);
+	if (part.n)
+		write_uid_set(b, part);
+	else
+		buf_add(b, STR("NIL"));
+	buf_byte(b, ')');
+}
+
+static uint64_t listed(struct imap *s, const struct search_run *r)
+{
+	return r->args.returns & SEARCH_PARTIAL
+		       ? uid_set_count(partial_of(r->found, r->args.partial, s->arena))
+		       : r->count;
+}
+
 static void write_esearch(struct imap *s, const struct command *c, const struct search_run *r)
 {
 	struct buf *b = imap_out(s);
 	unsigned wanted = r->args.has_return ? r->args.returns : SEARCH_RETURN_ALL;
 
-	buf_add(b, STR("* ESEARCH (TAG "));
-	write_string(b, c->tag, false);
-	buf_byte(b, ')');
-	if (c->uid)
-		buf_add(b, STR(" UID"));
+	esearch_begin(s, c);
 	if (wanted & SEARCH_MIN && r->count)
-		pair(b, "MIN", r->min);
+		esearch_pair(b, "MIN", r->min);
 	if (wanted & SEARCH_MAX && r->count)
-		pair(b, "MAX", r->max);
+		esearch_pair(b, "MAX", r->max);
 	if (wanted & SEARCH_RETURN_ALL && r->count) {
 		buf_add(b, STR(" ALL "));
 		write_uid_set(b, r->found);
 	}
+	if (wanted & SEARCH_PARTIAL)
+		write_partial(s, r);
+	if (wanted & SEARCH_RELEVANCY && r->count)
+		esearch_relevancy(b, listed(s, r));
 	if (wanted & SEARCH_COUNT)
-		pair(b, "COUNT", r->count);
+		esearch_pair(b, "COUNT", r->count);
 	if (r->args.modseq && r->count)
-		pair(b, "MODSEQ", returned_modseq(r));
+		esearch_pair(b, "MODSEQ", returned_modseq(r));
 	buf_add(b, STR("\r\n"));
 }
 
@@ -160,6 +140,10 @@ static void save(struct imap *s, struct search_run *r)
 	struct uid_range ends[2];
 	size_t n = 0;
 
+	if (with & SEARCH_PARTIAL) { /* RFC 9394 3.1 */
+		imap_set_saved(s, partial_of(r->uids, r->args.partial, s->arena));
+		return;
+	}
 	if (with & (SEARCH_MIN | SEARCH_MAX) && !(with & (SEARCH_RETURN_ALL | SEARCH_COUNT))) {
 		if (r->count && with & SEARCH_MIN)
 			ends[n++] = (struct uid_range){r->min_uid, r->min_uid};
@@ -179,13 +163,10 @@ enum step cmd_search(struct imap *s, struct command *c)
 			return step;
 	}
 	struct search_run *r = c->state;
-	if (look(s, c, r) != STEP_DONE)
+	if (find_step(s, &r->find) != STEP_DONE)
 		return STEP_AGAIN;
-	if (r->search.err.kind != ERR_NONE) {
-		if (r->args.returns & SEARCH_SAVE)
-			imap_set_saved(s, (struct uid_set){});
-		return imap_fail(s, &r->search.err);
-	}
+	if (r->find.search.err.kind != ERR_NONE)
+		return find_failed(s, &r->find, &r->args);
 	if (r->args.returns & SEARCH_SAVE)
 		save(s, r);
 	/* RFC 9051 6.4.4: with IMAP4rev2 there is no SEARCH response; SAVE alone has none at all. */

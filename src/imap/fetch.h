@@ -5,7 +5,7 @@
  * RFC 7162; OBJECTID RFC 8474).
  */
 #pragma once
-#include "imap/parse.h"
+#include "imap/search.h"
 #include "mime/part.h"
 
 enum fetch_item {
@@ -36,6 +36,8 @@ struct fetch_args {
 	size_t sections_n;
 	bool has_changed_since, vanished;
 	uint64_t changed_since;
+	bool has_partial;        /* RFC 9394 3.3 */
+	struct partial partial;
 };
 enum { FETCH_SECTIONS_MAX = 1000 };
 

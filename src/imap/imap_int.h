@@ -54,6 +54,7 @@ struct command {
 	struct parse p; /* at its arguments */
 	bool uid;
 	void *state;    /* NULL at the first call */
+	void (*release)(void *state); /* what the arena does not free; NULL: nothing */
 	uint64_t steps;
 };
 
@@ -130,6 +131,8 @@ bool imap_resolve(struct imap *s, const struct sequence_set *set, bool uid, stru
 struct uid_set imap_uids_of(struct imap *s, struct uid_set seqs);
 /* True when this command should let others run now. */
 bool imap_turn_over(struct imap *s);
+/* A long command tells how far it is, now and then (INPROGRESS, RFC 9585); *next_ms starts as 0. */
+void imap_progress(struct imap *s, int64_t *next_ms, uint64_t done, uint64_t all);
 
 /* ---- parts of commands that other commands use ------------------------------------------ */
 enum status_item {

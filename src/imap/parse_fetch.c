@@ -255,7 +255,7 @@ static bool macro(struct parse *p, struct fetch_args *out)
 	return false;
 }
 
-/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")", CHANGEDSINCE and VANISHED */
+/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")", CHANGEDSINCE, VANISHED, PARTIAL */
 static bool modifiers(struct parse *p, struct fetch_args *out)
 {
 	if (scan_end(&p->s))
@@ -269,6 +269,10 @@ static bool modifiers(struct parse *p, struct fetch_args *out)
 			out->has_changed_since = true;
 		} else if (parse_word(p, STR("VANISHED"))) {
 			out->vanished = true;
+		} else if (parse_word(p, STR("PARTIAL"))) {
+			if (out->has_partial || !parse_sp(p) || !parse_partial(p, &out->partial))
+				return parse_fail(p, "Invalid PARTIAL");
+			out->has_partial = true;
 		} else {
 			return parse_fail(p, "Unknown FETCH modifier");
 		}

@@ -31,6 +31,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!parse_search(&p, &search, &problem) && !p.why)
 		abort();
 	p = parse_of(text, a, utf8);
+	if (parse_sort(&p, &search, &problem) && (!search.sort_n || search.sort_n > SORT_KEYS))
+		abort();
+	p = parse_of(text, a, utf8);
+	if (parse_thread(&p, &search, &problem) && !search.root)
+		abort();
+	p = parse_of(text, a, utf8);
 	if (!parse_mailbox(&p, &s) && p.s.p != text.p)
 		abort();
 	p = parse_of(text, a, utf8);

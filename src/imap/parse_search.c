@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
-/* imap/parse_search.c: the arguments of SEARCH and UID SEARCH (imap/search.h). */
+/* imap/parse_search.c: the arguments of SEARCH, SORT, THREAD and their UID forms (imap/search.h). */
 #include "base/buf.h"
 #include "imap/search.h"
 #include "mime/charset.h"
@@ -64,6 +64,7 @@ static const struct key_word {
 	{"EMAILID", SEARCH_EMAILID, ARG_ID},
 	{"FLAGGED", SEARCH_FLAG, ARG_NONE, FLAG_FLAGGED, FLAG_FLAGGED},
 	{"FROM", SEARCH_FROM, ARG_TEXT},
+	{"FUZZY", SEARCH_AND, ARG_KEY}, /* RFC 6203: exact is as near as it gets */
 	{"HEADER", SEARCH_HEADER, ARG_HEADER},
 	{"KEYWORD", SEARCH_KEYWORD, ARG_KEYWORD},
 	{"LARGER", SEARCH_LARGER, ARG_NUMBER},
@@ -75,6 +76,10 @@ static const struct key_word {
 	{"ON", SEARCH_ON, ARG_DATE},
 	{"OR", SEARCH_OR, ARG_TWO_KEYS},
 	{"RECENT", SEARCH_FLAG, ARG_NONE, FLAG_RECENT, FLAG_RECENT},
+	{"SAVEDATESUPPORTED", SEARCH_ALL, ARG_NONE},
+	{"SAVEDBEFORE", SEARCH_SAVED_BEFORE, ARG_DATE},
+	{"SAVEDON", SEARCH_SAVED_ON, ARG_DATE},
+	{"SAVEDSINCE", SEARCH_SAVED_SINCE, ARG_DATE},
 	{"SEEN", SEARCH_FLAG, ARG_NONE, FLAG_SEEN, FLAG_SEEN},
 	{"SENTBEFORE", SEARCH_SENT_BEFORE, ARG_DATE},
 	{"SENTON", SEARCH_SENT_ON, ARG_DATE},
@@ -252,13 +257,45 @@ static bool one_key(struct state *st, struct search_key **out)
 	return (w->argument == ARG_NONE || parse_sp(p)) && argument(st, w, k);
 }
 
+/* ---- RETURN ------------------------------------------------------------------------------ */
+
 static const struct {
 	const char *word;
 	unsigned bit;
 } returns[] = {
-	{"MIN", SEARCH_MIN},     {"MAX", SEARCH_MAX},   {"ALL", SEARCH_RETURN_ALL},
-	{"COUNT", SEARCH_COUNT}, {"SAVE", SEARCH_SAVE},
+	{"MIN", SEARCH_MIN},         {"MAX", SEARCH_MAX},   {"ALL", SEARCH_RETURN_ALL},
+	{"COUNT", SEARCH_COUNT},     {"SAVE", SEARCH_SAVE}, {"RELEVANCY", SEARCH_RELEVANCY},
+	{"PARTIAL", SEARCH_PARTIAL},
 };
+
+bool parse_partial(struct parse *p, struct partial *out)
+{
+	uint32_t x, y;
+
+	out->negative = scan_byte(&p->s, '-');
+	if (!parse_nz_number(p, &x) || !parse_char(p, ':') || (out->negative && !parse_char(p, '-')) ||
+	    !parse_nz_number(p, &y))
+		return false;
+	out->first = x < y ? x : y;
+	out->last = x < y ? y : x;
+	return true;
+}
+
+static bool return_option(struct parse *p, struct search_args *out)
+{
+	unsigned bit = 0;
+
+	for (size_t i = 0; i < sizeof(returns) / sizeof(*returns) && !bit; i++)
+		if (parse_word(p, str_of(returns[i].word)))
+			bit = returns[i].bit;
+	if (!bit)
+		return parse_fail(p, "Unknown return option");
+	if (bit == SEARCH_PARTIAL &&
+	    (out->returns & SEARCH_PARTIAL || !parse_sp(p) || !parse_partial(p, &out->partial)))
+		return parse_fail(p, "Invalid PARTIAL");
+	out->returns |= bit;
+	return true;
+}
 
 /* search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" */
 static bool return_options(struct parse *p, struct search_args *out)
@@ -271,15 +308,30 @@ static bool return_options(struct parse *p, struct search_args *out)
 		return true;
 	}
 	do {
-		unsigned bit = 0;
-		for (size_t i = 0; i < sizeof(returns) / sizeof(*returns) && !bit; i++)
-			if (parse_word(p, str_of(returns[i].word)))
-				bit = returns[i].bit;
-		if (!bit)
-			return parse_fail(p, "Unknown return option");
-		out->returns |= bit;
+		if (!return_option(p, out))
+			return false;
 	} while (scan_byte(&p->s, ' '));
+	/* RFC 9394 3.1 */
+	if (out->returns & SEARCH_PARTIAL && out->returns & SEARCH_RETURN_ALL)
+		return parse_fail(p, "PARTIAL and ALL exclude each other");
+	/* RFC 6203 4: of what ALL or PARTIAL list */
+	if (out->returns == SEARCH_RELEVANCY)
+		out->returns |= SEARCH_RETURN_ALL;
 	return parse_char(p, ')');
+}
+
+/* ---- whole commands ---------------------------------------------------------------------- */
+
+static bool charset(struct state *st, enum search_problem *out_problem)
+{
+	struct parse *p = st->p;
+
+	if (!parse_astring(p, &st->charset) || !parse_sp(p))
+		return false;
+	if (charset_known(st->charset))
+		return true;
+	*out_problem = SEARCH_BAD_CHARSET;
+	return parse_fail(p, "Unknown charset");
 }
 
 bool parse_search(struct parse *p, struct search_args *out, enum search_problem *out_problem)
@@ -290,13 +342,102 @@ bool parse_search(struct parse *p, struct search_args *out, enum search_problem 
 	*out_problem = SEARCH_BAD;
 	if (parse_word(p, STR("RETURN")) && (!return_options(p, out) || !parse_sp(p)))
 		return false;
-	if (parse_word(p, STR("CHARSET"))) {
-		if (!parse_sp(p) || !parse_astring(p, &st.charset) || !parse_sp(p))
-			return false;
-		if (!charset_known(st.charset)) {
-			*out_problem = SEARCH_BAD_CHARSET;
-			return parse_fail(p, "Unknown charset");
-		}
-	}
+	if (parse_word(p, STR("CHARSET")) && (!parse_sp(p) || !charset(&st, out_problem)))
+		return false;
 	return key_list(&st, &out->root) && parse_end(p);
+}
+
+static const char *const sort_words[SORT_KEYS] = {
+	[SORT_ARRIVAL] = "ARRIVAL", [SORT_CC] = "CC",
+	[SORT_DATE] = "DATE",       [SORT_FROM] = "FROM",
+	[SORT_SIZE] = "SIZE",       [SORT_SUBJECT] = "SUBJECT",
+	[SORT_TO] = "TO",           [SORT_DISPLAYFROM] = "DISPLAYFROM",
+	[SORT_DISPLAYTO] = "DISPLAYTO", [SORT_RELEVANCY] = "RELEVANCY",
+};
+
+/* sort-criterion = ["REVERSE" SP] sort-key */
+static bool sort_criterion(struct parse *p, struct search_args *out)
+{
+	struct sort_criterion c = {.reverse = parse_word(p, STR("REVERSE"))};
+	unsigned key = 0;
+
+	if (c.reverse && !parse_sp(p))
+		return false;
+	while (key < SORT_KEYS && !parse_word(p, str_of(sort_words[key])))
+		key++;
+	if (key == SORT_KEYS)
+		return parse_fail(p, "Unknown sort key");
+	c.key = (enum sort_key)key;
+	for (size_t i = 0; i < out->sort_n; i++)
+		if (out->sort[i].key == c.key)
+			return true;
+	out->sort[out->sort_n++] = c;
+	return true;
+}
+
+bool parse_sort(struct parse *p, struct search_args *out, enum search_problem *out_problem)
+{
+	struct state st = {.p = p, .out = out};
+
+	*out = (struct search_args){};
+	*out_problem = SEARCH_BAD;
+	if (parse_word(p, STR("RETURN")) && (!return_options(p, out) || !parse_sp(p)))
+		return false;
+	if (!parse_char(p, '('))
+		return false;
+	do {
+		if (!sort_criterion(p, out))
+			return false;
+	} while (scan_byte(&p->s, ' '));
+	return parse_char(p, ')') && parse_sp(p) && charset(&st, out_problem) && key_list(&st, &out->root) &&
+	       parse_end(p);
+}
+
+bool parse_thread(struct parse *p, struct search_args *out, enum search_problem *out_problem)
+{
+	struct state st = {.p = p, .out = out};
+
+	*out = (struct search_args){};
+	*out_problem = SEARCH_BAD;
+	if (parse_word(p, STR("REFERENCES")))
+		out->thread = THREAD_REFERENCES;
+	else if (parse_word(p, STR("REFS")))
+		out->thread = THREAD_REFS;
+	else if (parse_word(p, STR("ORDEREDSUBJECT")))
+		out->thread = THREAD_ORDEREDSUBJECT;
+	else
+		return parse_fail(p, "Unknown threading algorithm");
+	return parse_sp(p) && charset(&st, out_problem) && key_list(&st, &out->root) && parse_end(p);
+}
+
+/* ---- parts of results -------------------------------------------------------------------- */
+
+void partial_indexes(struct partial p, uint64_t n, uint64_t *out_first, uint64_t *out_end)
+{
+	uint64_t first = p.first - 1, end = p.last;
+
+	if (end > n)
+		end = n;
+	if (first > end)
+		first = end;
+	*out_first = p.negative ? n - end : first;
+	*out_end = p.negative ? n - first : end;
+}
+
+struct uid_set partial_of(struct uid_set s, struct partial p, struct arena *a)
+{
+	struct uid_range *r = arena_array(a, s.n ? s.n : 1, sizeof(*r));
+	uint64_t first, end, at = 0;
+	size_t n = 0;
+
+	partial_indexes(p, uid_set_count(s), &first, &end);
+	for (size_t i = 0; i < s.n && at < end; i++) {
+		uint64_t count = (uint64_t)s.r[i].last - s.r[i].first + 1;
+		uint64_t from = first > at ? first - at : 0, to = end - at < count ? end - at : count;
+		if (from < to)
+			r[n++] = (struct uid_range){s.r[i].first + (uint32_t)from,
+						    s.r[i].first + (uint32_t)(to - 1)};
+		at += count;
+	}
+	return (struct uid_set){r, n};
 }

@@ -322,10 +322,11 @@ static void fetch(void **state)
 static void show(struct buf *b, const struct search_key *k)
 {
 	static const char *const names[] = {
-		"ALL",     "AND",      "OR",         "NOT",    "FLAG",      "KEYWORD", "SEQ",   "UID",
-		"LARGER",  "SMALLER",  "MODSEQ",     "BEFORE", "ON",        "SINCE",   "OLDER", "YOUNGER",
-		"EMAILID", "THREADID", "SENTBEFORE", "SENTON", "SENTSINCE", "SUBJECT", "FROM",  "TO",
-		"CC",      "BCC",      "HEADER",     "BODY",   "TEXT",
+		"ALL",        "AND",     "OR",        "NOT",      "FLAG",        "KEYWORD", "SEQ",
+		"UID",        "LARGER",  "SMALLER",   "MODSEQ",   "BEFORE",      "ON",      "SINCE",
+		"OLDER",      "YOUNGER", "EMAILID",   "THREADID", "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE",
+		"SENTBEFORE", "SENTON",  "SENTSINCE", "SUBJECT",  "FROM",        "TO",      "CC",
+		"BCC",        "HEADER",  "BODY",      "TEXT",
 	};
 
 	buf_add(b, str_of(names[k->kind]));

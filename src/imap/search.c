@@ -113,9 +113,10 @@ static int32_t day_of(int64_t unix_s, int offset_min)
 
 static bool compare_day(enum search_kind kind, int32_t day, int32_t wanted)
 {
-	if (kind == SEARCH_BEFORE || kind == SEARCH_SENT_BEFORE)
+	if (kind == SEARCH_BEFORE || kind == SEARCH_SENT_BEFORE || kind == SEARCH_SAVED_BEFORE)
 		return day < wanted;
-	return kind == SEARCH_ON || kind == SEARCH_SENT_ON ? day == wanted : day >= wanted;
+	bool on = kind == SEARCH_ON || kind == SEARCH_SENT_ON || kind == SEARCH_SAVED_ON;
+	return on ? day == wanted : day >= wanted;
 }
 
 /* INTERNALDATE, "disregarding time and timezone": the day it was here. */
@@ -131,6 +132,17 @@ static enum search_answer date_key(struct loaded *l, const struct search_key *k)
 		return answer(l->internaldate >= l->s->now - (int64_t)k->number);
 	return answer(compare_day(
 		k->kind, day_of(l->internaldate, date_local_offset_min(l->internaldate)), k->day));
+}
+
+/* Where the date it was saved is not known, INTERNALDATE stands for it (RFC 8514 4.3). */
+static enum search_answer saved_key(struct loaded *l, const struct search_key *k)
+{
+	if (l->cost < SEARCH_COST_SUMMARY)
+		return SEARCH_DEAR;
+	if (!load_summary(l))
+		return SEARCH_NO;
+	int64_t t = l->details.savedate ? l->details.savedate : l->details.internaldate;
+	return answer(compare_day(k->kind, day_of(t, date_local_offset_min(t)), k->day));
 }
 
 /* The Date field: the day that is written there. */
@@ -284,6 +296,10 @@ static enum search_answer eval(struct loaded *l, const struct search_key *k)
 		return id_key(l, k);
 	case SEARCH_THREADID: /* always NIL here */
 		return SEARCH_NO;
+	case SEARCH_SAVED_BEFORE:
+	case SEARCH_SAVED_ON:
+	case SEARCH_SAVED_SINCE:
+		return saved_key(l, k);
 	case SEARCH_SENT_BEFORE:
 	case SEARCH_SENT_ON:
 	case SEARCH_SENT_SINCE:

@@ -21,8 +21,16 @@ enum {
 
 static struct imap *session_of(struct conn *c) { return ((struct served *)conn_session(c))->protocol; }
 
+static void command_release(struct imap *s)
+{
+	if (s->command.release)
+		s->command.release(s->command.state);
+	s->command.release = NULL;
+}
+
 static void command_end(struct imap *s)
 {
+	command_release(s);
 	reader_done(&s->reader);
 	append_free(s->append);
 	s->append = NULL;
@@ -295,6 +303,7 @@ static void imap_end(struct conn *c)
 
 	if (s) {
 		log_end(s);
+		command_release(s);
 		pending_drop(s->pending);
 		append_free(s->append);
 		imap_unselect(s);

@@ -15,7 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TURN_US = 20 * 1000 };
+enum {
+	TURN_US = 20 * 1000,
+	PROGRESS_MS = 10 * 1000, /* RFC 9585 4: not more often than clients can use */
+};
 
 bool imap_turn_over(struct imap *s)
 {
@@ -24,6 +27,25 @@ bool imap_turn_over(struct imap *s)
 	if (!s->turn_ends)
 		s->turn_ends = now + TURN_US;
 	return now >= s->turn_ends;
+}
+
+void imap_progress(struct imap *s, int64_t *next_ms, uint64_t done, uint64_t all)
+{
+	int64_t now = clock_mono_ms();
+	struct buf *b = imap_out(s);
+
+	if (!*next_ms)
+		*next_ms = now + PROGRESS_MS;
+	if (now < *next_ms)
+		return;
+	*next_ms = now + PROGRESS_MS;
+	buf_add(b, STR("* OK [INPROGRESS ("));
+	write_string(b, s->command.tag, false);
+	buf_byte(b, ' ');
+	buf_u64(b, done);
+	buf_byte(b, ' ');
+	buf_u64(b, all);
+	buf_add(b, STR(")] Still at it\r\n"));
 }
 
 void imap_expect(struct imap *s, uint32_t uid, unsigned flags, uint32_t keywords)

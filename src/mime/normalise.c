@@ -197,3 +197,35 @@ struct str text_nfc_str(struct arena *a, struct str utf8)
 	add_mapped(&b, utf8, 0);
 	return arena_str(a, buf_str(&b));
 }
+
+static void add_title_case(struct buf *out, const char *p, const char *end)
+{
+	while (p < end) {
+		utf8proc_int32_t to[32];
+		uint32_t cp;
+		size_t n = utf8_decode((struct str){p, (size_t)(end - p)}, &cp);
+		if (n == 0) {
+			n = 1;
+			cp = 0xfffd;
+		}
+		p += n;
+		utf8proc_ssize_t k = utf8proc_decompose_char(utf8proc_totitle((utf8proc_int32_t)cp), to, 32,
+			(utf8proc_option_t)(UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE | UTF8PROC_STABLE), NULL);
+		if (k < 1 || k > 32) utf8_encode(out, cp);
+		else for (utf8proc_ssize_t i = 0; i < k; i++) utf8_encode(out, (uint32_t)to[i]);
+	}
+}
+
+struct str text_collation_key(struct arena *a, struct str utf8)
+{
+	BUF_SCOPED out = {0};
+	const char *p = utf8.p, *end = utf8.n ? p + utf8.n : p;
+
+	while (p < end) {
+		const char *q = simple_run(p, end);
+		for (; p < q; p++) buf_byte(&out, ascii_upper(*p));
+		p = other_run(q, end);
+		add_title_case(&out, q, p);
+	}
+	return arena_str(a, buf_str(&out));
+}

@@ -16,6 +16,8 @@ void text_normalise(struct buf *out, struct str utf8);
 struct str text_normalised(struct arena *a, struct str utf8);
 void text_nfc(struct buf *out, struct str utf8);
 struct str text_nfc_str(struct arena *a, struct str utf8); /* the input itself when it is NFC already */
+/* What i;unicode-casemap (RFC 5051) compares: title case, decomposed; but precomposed Hangul stays. */
+struct str text_collation_key(struct arena *a, struct str utf8);
 /* At most max octets, never inside a character. */
 struct str utf8_cut(struct str utf8, size_t max);
 
