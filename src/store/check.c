@@ -62,24 +62,39 @@ static bool is_file(const struct check *c, struct str name)
 	return fstatat(c->d->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
+static void add_file(struct check *c, const struct file_name *n)
+{
+	c->files = arena_grow(c->ar, c->files, c->files_n, &c->files_cap, sizeof(*c->files));
+	c->files[c->files_n++] = *n;
+}
+
 static bool read_files(struct check *c, struct err *err)
 {
 	struct listing l;
+	struct uidlist uids;
 
-	if (!listing_read(c->d->fd, "cur", false, c->ar, &l, err))
+	if (!listing_read(c->d->fd, "cur", false, c->ar, &l, err) ||
+	    !uidlist_read(c->d->fd, UIDS_FILE, c->ar, &uids, err))
 		return false;
 	for (size_t i = 0; i < l.n; i++) {
 		struct file_name n;
 		if (!name_parse(l.name[i], &n))
 			continue;
+		const struct uidlist_entry *e = uidlist_find(&uids, uidlist_name(l.name[i]));
 		if (!n.has_uid || !str_eq(n.tag, (struct str){c->d->tag, TAG_LEN})) {
-			if (is_file(c, l.name[i]))
+			if (e) {
+				n.has_uid = true;
+				n.uid = e->uid;
+				n.size = e->size;
+				n.wire_size = e->wire_size;
+				add_file(c, &n);
+			} else if (is_file(c, l.name[i]))
 				differ(c, 0, "a file has no UID");
 			continue;
 		}
-		c->files = arena_grow(c->ar, c->files, c->files_n, &c->files_cap, sizeof(*c->files));
-		c->files[c->files_n++] = n;
+		add_file(c, &n);
 	}
+	uidlist_fini(&uids);
 	if (c->files_n)
 		qsort(c->files, c->files_n, sizeof(*c->files), by_uid);
 	for (size_t i = 1; i < c->files_n; i++)
@@ -94,7 +109,7 @@ static void compare_one(struct check *c, const struct file_name *f, const struct
 	char path[CUR_PATH_MAX];
 	struct stat st;
 
-	if (!str_eq(f->base, cold->base))
+	if (!str_eq(f->base, cold_base(cold)))
 		differ(c, h->uid, "other base name");
 	if (marks_of(f->flags, f->keywords) != h->marks)
 		differ(c, h->uid, "other flags");

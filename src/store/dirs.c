@@ -79,8 +79,47 @@ static void random_id(char id[MAILBOX_ID_LEN])
 	memcpy(id, fresh.c + ID_LEN - MAILBOX_ID_LEN, MAILBOX_ID_LEN);
 }
 
-/* empty: cur/ and new/ were made just now, by us. */
-static bool new_state(struct account *a, int dirfd, enum special_use use, bool empty, struct state *out,
+/* INBOX's state tells the highest one given: also of what was taken over. */
+static bool raise_uidvalidity(struct account *a, uint32_t taken, struct err *err)
+{
+	FD_SCOPED fd = file_openat(a->hot->fd, STATE_FILE, O_RDWR | O_NOFOLLOW, 0);
+	struct state inbox;
+
+	if (fd < 0 || !state_read_fd(fd, &inbox, err) || inbox.last_uidvalidity >= taken)
+		return true;
+	inbox.last_uidvalidity = taken;
+	for (struct dir *d = a->hot->dirs; d; d = d->next)
+		d->fresh = false;
+	return state_write(fd, &inbox, err);
+}
+
+/* Another server's list goes on: same UIDVALIDITY, same UIDs. Not where UIDS_FILE tells that the
+ * mailbox was ours: its state is lost, and what the list says may be long past. */
+static bool take_over(struct account *a, int dirfd, struct state *s, bool *out, struct err *err)
+{
+	ARENA_SCOPED ar = arena_new();
+	struct uidlist l;
+
+	*out = false;
+	if (faccessat(dirfd, UIDS_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return true;
+	if (!uidlist_read(dirfd, DOVECOT_UIDS_FILE, ar, &l, err) ||
+	    (!l.uidvalidity && !uidlist_read(dirfd, COURIER_UIDS_FILE, ar, &l, err)))
+		return false;
+	uidlist_fini(&l);
+	if (!l.uidvalidity || l.uidnext > UINT32_MAX - 2 * UID_BLOCK)
+		return true;
+	s->uidvalidity = l.uidvalidity;
+	s->uidnext = l.uidnext;
+	s->ceiling = s->promise = l.uidnext + UID_BLOCK;
+	*out = true;
+	return raise_uidvalidity(a, l.uidvalidity, err);
+}
+
+enum made { MADE_EMPTY, MADE_FOUND, MADE_AGAIN };
+/* Empty: cur/ and new/ were made just now, by us. Found: by another program. Again: its state does
+ * not read. */
+static bool new_state(struct account *a, int dirfd, enum special_use use, enum made made, struct state *out,
 		      struct err *err)
 {
 	struct state s = {.uidnext = 1,
@@ -90,12 +129,15 @@ static bool new_state(struct account *a, int dirfd, enum special_use use, bool e
 			  .epoch = a->store->epoch,
 			  .use = (uint8_t)use};
 
-	if (empty) {
+	bool taken = false;
+	if (made == MADE_EMPTY) {
 		s.cur_ns = dir_mtime_ns(dirfd, "cur");
 		s.new_ns = dir_mtime_ns(dirfd, "new");
 	}
 	random_id(s.mailbox_id);
-	if (!next_uidvalidity(a, &s.uidvalidity, err))
+	if (made == MADE_FOUND && !take_over(a, dirfd, &s, &taken, err))
+		return false;
+	if (!taken && !next_uidvalidity(a, &s.uidvalidity, err))
 		return false;
 	s.last_uidvalidity = s.uidvalidity;
 	if (!state_create(dirfd, &s, err))
@@ -120,6 +162,7 @@ static bool refresh(struct account *a, struct dir *d, struct err *err)
 	}
 	if (d->state_fd >= 0 && err->kind != ERR_CORRUPT)
 		return false;
+	enum made made = d->state_fd >= 0 ? MADE_AGAIN : MADE_FOUND;
 	if (d->state_fd >= 0)
 		log_err(LOG_ERROR, "store.state.corrupt", err);
 
@@ -130,7 +173,7 @@ static bool refresh(struct account *a, struct dir *d, struct err *err)
 	d->state_fd = file_openat(d->fd, STATE_FILE, O_RDWR | O_NOFOLLOW, 0);
 	if (d->state_fd < 0 || !state_read_fd(d->state_fd, &d->state, err)) {
 		fd_close(&d->state_fd);
-		if (!new_state(a, d->fd, USE_NONE, false, &d->state, err))
+		if (!new_state(a, d->fd, USE_NONE, made, &d->state, err))
 			return false;
 		d->state_fd = file_openat(d->fd, STATE_FILE, O_RDWR | O_NOFOLLOW, 0);
 		if (d->state_fd < 0)
@@ -394,7 +437,8 @@ static bool fill_new(struct account *a, const char *name, enum special_use use, 
 	FD_SCOPED mark = file_openat(fd, "maildirfolder", O_WRONLY | O_CREAT, 0600);
 	if (mark < 0)
 		return err_sys(err, "create maildirfolder");
-	return make_subdirs(fd, &made, err) && new_state(a, fd, use, made, &state, err);
+	return make_subdirs(fd, &made, err) &&
+	       new_state(a, fd, use, made ? MADE_EMPTY : MADE_FOUND, &state, err);
 }
 
 /* Whole under another name, then one rename. */
@@ -502,7 +546,7 @@ static bool make_inbox(struct account *a, struct err *err)
 		return false;
 	bool has_state = fstatat(a->hot->fd, STATE_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	bool has_subscriptions = fstatat(a->hot->fd, SUBSCRIPTIONS_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0;
-	if (made && !has_state && !new_state(a, a->hot->fd, USE_NONE, true, &state, err))
+	if (made && !has_state && !new_state(a, a->hot->fd, USE_NONE, MADE_EMPTY, &state, err))
 		return false;
 	if (!dir_open(a, STR("."), &d, err))
 		return false;

@@ -17,19 +17,26 @@ bool cur_path(const struct dir *d, const struct hot *h, const struct cold *c, ch
 {
 	struct file_name n = {
 		.base = c->base,
-		.has_size = true,
-		.size = h->size,
-		.has_wire_size = true,
-		.wire_size = h->wire_size,
-		.has_uid = true,
-		.uid = h->uid,
-		.tag = {d->tag, TAG_LEN},
 		.flags = h->marks & MARK_FLAGS,
 		.keywords = h->marks >> MARK_KEYWORD_SHIFT,
 	};
 
+	if (!c->plain) {
+		n.has_size = n.has_wire_size = n.has_uid = true;
+		n.size = h->size;
+		n.wire_size = h->wire_size;
+		n.uid = h->uid;
+		n.tag = (struct str){d->tag, TAG_LEN};
+	}
 	memcpy(out, "cur/", 4);
 	return name_format(out + 4, &n) > 0;
+}
+
+struct str cold_base(const struct cold *c)
+{
+	struct file_name n;
+
+	return c->plain && name_parse(c->base, &n) ? n.base : c->base;
 }
 
 uint64_t lf_alone(struct str piece, bool *cr)

@@ -324,6 +324,6 @@ bool view_details(struct view *v, uint32_t uid, struct arena *ar, struct msg_det
 		return false;
 	*out = (struct msg_details){
 		.internaldate = o.hot.date, .savedate = o.cold.savedate, .summary = summary};
-	make_email_id(o.cold.base, out->email_id);
+	make_email_id(cold_base(&o.cold), out->email_id);
 	return true;
 }

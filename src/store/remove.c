@@ -335,6 +335,8 @@ static bool transfer_one(struct transfer *x, size_t i, uint32_t uid, const uint3
 	made->hot.marks =
 		marks_of(t->hot.marks & MARK_FLAGS, mapped(t->hot.marks >> MARK_KEYWORD_SHIFT, map));
 	made->cold.uid = uid;
+	made->cold.base = cold_base(&t->cold);
+	made->cold.plain = false;
 	made->cold.savedate = clock_wall_s();
 	made->cold.journal = JOURNAL_SETTLED;
 	made->cold.seq = 0;

@@ -26,6 +26,7 @@
 #include "store/maildir/keywords.h"
 #include "store/maildir/name.h"
 #include "store/maildir/state.h"
+#include "store/maildir/uidlist.h"
 #include "store/slab.h"
 #include <string.h>
 
@@ -253,6 +254,8 @@ bool dir_sync(struct account *a, struct dir *d, enum sync_why why, struct index_
 enum { CUR_PATH_MAX = 4 + NAME_MAX_LEN + 1 };
 bool cur_path(const struct dir *d, const struct hot *h, const struct cold *c,
 	      char out[CUR_PATH_MAX]) MUST_CHECK;
+/* The base without fields, which stays when the name gets ours: identity, EMAILID. */
+struct str cold_base(const struct cold *c);
 /* LF without CR before it; *cr carries over between pieces. */
 uint64_t lf_alone(struct str piece, bool *cr);
 /* A message written to tmp/, closed, with its INTERNALDATE as mtime. */

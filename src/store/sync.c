@@ -5,7 +5,9 @@
  * did not end, power loss, or the loss of the index.
  *
  * The directory is read (scan), then held against the index (match), which yields what changed;
- * files without a UID of this mailbox get one (adopt) and a name of ours.
+ * files without a UID of this mailbox get one (adopt) and a name of ours. Where many come at once (a
+ * Maildir taken over, another program's archive) names stay as they are and UIDS_FILE lists them; UIDs
+ * that Dovecot or Courier gave them are kept.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,6 +25,8 @@ enum {
 	UID_LEAP_MAX = 1000000, /* a name may claim a UID that far above uidnext */
 	READ_CHUNK = 256 << 10,
 	ZEROS_LOST = 512,
+	PLAIN_MIN = 64,  /* adopted at once: from here on a list is cheaper than renaming */
+	PLAIN_MAX = 200, /* octets of a name that stays: flags find room behind it */
 };
 
 /* A file in cur/, or in new/. */
@@ -31,6 +35,10 @@ struct found {
 	struct file_name name;
 	bool in_new;
 	bool used;       /* belongs to a message of the index */
+	bool plain;      /* its name may stay as it is */
+	bool listed;     /* to be in UIDS_FILE */
+	const struct uidlist_entry *entry; /* that lists it; NULL: none */
+	bool entry_is_ours;
 	int reading;     /* the last one is the most recent */
 	int64_t mtime_s; /* after look() */
 	uint32_t mtime_ns;
@@ -60,6 +68,9 @@ struct sync {
 	bool began; /* the mark is set */
 	struct dir_change change;
 	uint32_t letters; /* keywords seen */
+	struct uidlist ours, theirs;
+	bool ours_read, theirs_read;
+	bool list_grew;   /* UIDS_FILE has to be written */
 };
 
 /* ---- reading the directory -------------------------------------------------------------- */
@@ -76,18 +87,89 @@ static void add_other(struct sync *s, const struct found *f)
 	s->other[s->other_n++] = *f;
 }
 
-static void take_file(struct sync *s, struct str file, bool in_new)
+/* A list of another UIDVALIDITY is of another life of the directory. */
+static bool read_list(const struct sync *s, const char *file, struct uidlist *out, struct err *err)
+{
+	if (!uidlist_read(s->d->fd, file, s->ar, out, err))
+		return false;
+	if (out->uidvalidity && out->uidvalidity != s->d->state.uidvalidity) {
+		uidlist_fini(out);
+		*out = (struct uidlist){0};
+	}
+	return true;
+}
+
+static bool read_theirs(struct sync *s, struct err *err)
+{
+	s->theirs_read = true;
+	if (!read_list(s, DOVECOT_UIDS_FILE, &s->theirs, err))
+		return false;
+	return s->theirs.uidvalidity || read_list(s, COURIER_UIDS_FILE, &s->theirs, err);
+}
+
+/* Does a list give a UID to a file without our fields? */
+static bool look_up(struct sync *s, struct found *f, struct err *err)
+{
+	struct str name = uidlist_name(f->file);
+
+	if (!s->ours_read && !read_list(s, UIDS_FILE, &s->ours, err))
+		return false;
+	s->ours_read = true;
+	f->entry = uidlist_find(&s->ours, name);
+	f->entry_is_ours = f->entry;
+	if (f->entry)
+		return true;
+	if (!s->theirs_read && !read_theirs(s, err))
+		return false;
+	f->entry = uidlist_find(&s->theirs, name);
+	/* When both served the same mailbox in turn: what we gave ourselves is ours. */
+	if (f->entry && s->ours.uidvalidity && f->entry->uid < s->d->state.uidnext)
+		f->entry = NULL;
+	return true;
+}
+
+/* What cur_path() makes of it is its name. */
+static bool may_stay(const struct found *f)
+{
+	struct str whole = uidlist_name(f->file);
+	struct file_name n = {.base = whole, .flags = f->name.flags, .keywords = f->name.keywords};
+	char again[NAME_MAX_LEN + 1];
+
+	if (f->in_new || f->name.has_uid || f->name.tag.n || f->name.base.n > NAME_BASE_MAX ||
+	    whole.n > PLAIN_MAX)
+		return false;
+	size_t len = name_format(again, &n);
+	return len && str_eq(f->file, (struct str){again, len});
+}
+
+static void add_mine(struct sync *s, const struct found *f)
+{
+	s->mine = arena_grow(s->ar, s->mine, s->mine_n, &s->mine_cap, sizeof(*s->mine));
+	s->mine[s->mine_n++] = *f;
+}
+
+static bool take_file(struct sync *s, struct str file, bool in_new, struct err *err)
 {
 	struct found f = {.file = file, .in_new = in_new, .reading = s->reading};
 
 	if (!name_parse(file, &f.name))
-		return;
-	if (in_new || !has_our_uid(s, &f.name)) {
-		add_other(s, &f);
-		return;
+		return true;
+	if (!in_new && has_our_uid(s, &f.name)) {
+		add_mine(s, &f);
+		return true;
 	}
-	s->mine = arena_grow(s->ar, s->mine, s->mine_n, &s->mine_cap, sizeof(*s->mine));
-	s->mine[s->mine_n++] = f;
+	f.plain = may_stay(&f);
+	/* What comes into new/ later is in no list. */
+	if ((!in_new || s->rebuild) && !look_up(s, &f, err))
+		return false;
+	if (f.entry) {
+		f.name.has_uid = true;
+		f.name.uid = f.entry->uid;
+		add_mine(s, &f);
+	} else {
+		add_other(s, &f);
+	}
+	return true;
 }
 
 static int by_uid(const void *x, const void *y)
@@ -140,7 +222,8 @@ static bool read_cur(struct sync *s, struct err *err)
 	if (l.still)
 		s->mine_n = 0;
 	for (size_t i = 0; i < l.n; i++)
-		take_file(s, l.name[i], false);
+		if (!take_file(s, l.name[i], false, err))
+			return false;
 	s->still = l.still;
 	s->cur_ns = agreed(&l, s->d->state.cur_ns);
 	drop_twins(s);
@@ -180,7 +263,7 @@ static bool any_missing(struct sync *s, bool *out, struct err *err)
 	*out = false;
 	for (uint32_t uid = 1; (ok = index_find_next(&r, uid, &h, &c, &found, err)) && found;
 	     uid = h.uid + 1)
-		if (!mine_find(s, h.uid, c.base)) {
+		if (!mine_find(s, h.uid, cold_base(&c))) {
 			*out = true;
 			break;
 		}
@@ -213,8 +296,12 @@ static bool scan(struct sync *s, struct err *err)
 	}
 	if (!listing_read(s->d->fd, "new", false, s->ar, &l, err))
 		return false;
+	size_t mine_n = s->mine_n;
 	for (size_t i = 0; i < l.n; i++)
-		take_file(s, l.name[i], true);
+		if (!take_file(s, l.name[i], true, err))
+			return false;
+	if (s->mine_n > mine_n)
+		drop_twins(s);
 	s->new_ns = agreed(&l, s->d->state.new_ns);
 	return true;
 }
@@ -232,7 +319,8 @@ static bool probe(const struct sync *s, const struct hot *h, const struct cold *
 		    fstatat(s->d->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		struct str file = str_from(str_of(path), 4);
-		*out = (struct found){.file = (struct str){arena_cstr(s->ar, file), file.n}};
+		*out = (struct found){.file = (struct str){arena_cstr(s->ar, file), file.n},
+				      .plain = c->plain};
 		return name_parse(out->file, &out->name);
 	}
 	return false;
@@ -283,7 +371,8 @@ static bool insert(struct sync *s, const struct found *f, uint32_t uid, struct e
 			 .mtime_ns = f->mtime_ns,
 			 .journal = JOURNAL_UNKNOWN,
 			 .seq = (uint64_t)clock_wall_us(),
-			 .base = f->name.base};
+			 .plain = f->plain,
+			 .base = f->plain ? uidlist_name(f->file) : f->name.base};
 
 	s->letters |= f->name.keywords;
 	return edit_insert(&s->edit, &h, &c, err);
@@ -325,6 +414,98 @@ static bool is_lost(const struct sync *s, const struct found *f, uint64_t size, 
 	return n >= 0 || err_sys(err, "read %s", path);
 }
 
+/* Size with CRLF line ends: every LF without CR before it counts twice. */
+static bool wire_size(const struct sync *s, const char *path, uint64_t *out, struct err *err)
+{
+	FD_SCOPED fd = file_openat(s->d->fd, path, O_RDONLY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return err_sys(err, "open %s", path);
+
+	char *chunk = mem_alloc(READ_CHUNK);
+	ssize_t n;
+	bool cr = false;
+	*out = 0;
+	while ((n = read(fd, chunk, READ_CHUNK)) > 0)
+		*out += (uint64_t)n + lf_alone((struct str){chunk, (size_t)n}, &cr);
+	int saved = errno;
+	free(chunk);
+	errno = saved;
+	return n == 0 || err_sys(err, "read %s", path);
+}
+
+/* It belongs into UIDS_FILE: its name has no UID, or a POP3 UIDL is known for it. */
+static void list(struct sync *s, struct found *f)
+{
+	f->listed = f->plain || (f->entry && f->entry->pop3_uidl.n);
+	s->list_grew |= f->listed && !f->entry_is_ours;
+}
+
+/* Gives it a name of ours, in cur/. */
+static bool name_ours(struct sync *s, struct found *f, uint32_t uid, bool *out_gone, struct err *err)
+{
+	ARENA_SCOPED ar = arena_new();
+	const char *from =
+		arena_cstr(ar, arena_fmt(ar, "%s/%.*s", f->in_new ? "new" : "cur", STR_ARG(f->file)));
+	struct hot h = {.uid = uid,
+			.marks = marks_of(f->name.flags, f->name.keywords),
+			.size = (uint32_t)f->size,
+			.wire_size = (uint32_t)f->name.wire_size};
+	char to[CUR_PATH_MAX];
+
+	*out_gone = false;
+	if (f->name.base.n > NAME_BASE_MAX) {
+		struct id id = id_new();
+		f->name.base = arena_str(s->ar, id_str(&id));
+	}
+	f->plain = false;
+	struct cold c = {.uid = uid, .base = f->name.base};
+	if (!cur_path(s->d, &h, &c, to))
+		return err_set(err, ERR_LIMIT, "a file name is too long");
+	if (file_renameat_noreplace(s->d->fd, from, s->d->fd, to) == 0)
+		return true;
+	*out_gone = errno == ENOENT;
+	return *out_gone || err_sys(err, "rename %s to %s", from, to);
+}
+
+/* The sizes in its name hold when the file has the one of them; else it is read. */
+static bool find_wire_size(const struct sync *s, struct found *f, bool *out_gone, struct err *err)
+{
+	ARENA_SCOPED ar = arena_new();
+	const char *path =
+		arena_cstr(ar, arena_fmt(ar, "%s/%.*s", f->in_new ? "new" : "cur", STR_ARG(f->file)));
+
+	*out_gone = false;
+	if (f->name.has_size && f->name.has_wire_size && f->name.size == f->size &&
+	    f->name.wire_size >= f->size)
+		return true;
+	if (!wire_size(s, path, &f->name.wire_size, err)) {
+		*out_gone = err->sys == ENOENT;
+		return *out_gone;
+	}
+	f->name.size = f->size;
+	return true;
+}
+
+/* Of a file that a list knows. Ours has both sizes: with another one it is another message, which
+ * take_mine() sees. Those of others may be wrong. */
+static bool listed_sizes(const struct sync *s, struct found *f, bool *out_gone, struct err *err)
+{
+	const struct uidlist_entry *e = f->entry;
+
+	if (e->has_size && e->has_wire_size &&
+	    (f->entry_is_ours || (e->size == f->size && e->wire_size >= e->size))) {
+		f->name.size = e->size;
+		f->name.wire_size = e->wire_size;
+		*out_gone = f->name.wire_size > UINT32_MAX;
+		return true;
+	}
+	if (!find_wire_size(s, f, out_gone, err))
+		return false;
+	f->name.size = f->size;
+	*out_gone |= f->name.wire_size > UINT32_MAX;
+	return true;
+}
+
 /* A file with our tag that the index does not have: after the loss of the index, a crash between
  * rename and index, or carried back by hand. */
 static bool take_mine(struct sync *s, struct found *f, struct err *err)
@@ -337,10 +518,14 @@ static bool take_mine(struct sync *s, struct found *f, struct err *err)
 	if (gone)
 		return true;
 	bool lost = false;
-	if (s->cold && !is_lost(s, f, f->name.size, &lost, err))
+	if (s->cold && !f->entry && !is_lost(s, f, f->name.size, &lost, err))
 		return false;
 	if (lost)
 		return set_aside(s, f, err);
+	if (f->entry && !listed_sizes(s, f, &gone, err))
+		return false;
+	if (gone)
+		return true;
 	if (!s->rebuild && !index_vanished_has(s->ix, s->m->row, uid, &known, err))
 		return false;
 	known |= s->edit.gone.first && uid >= s->edit.gone.first && uid <= s->edit.gone.last; /* just now */
@@ -356,6 +541,11 @@ static bool take_mine(struct sync *s, struct found *f, struct err *err)
 		if (!begin(s, leap, NULL, err))
 			return false;
 	}
+	if (f->entry && !f->plain && !name_ours(s, f, uid, &gone, err))
+		return false;
+	if (gone)
+		return true;
+	list(s, f);
 	return insert(s, f, uid, err);
 }
 
@@ -396,6 +586,16 @@ static bool is_other(struct sync *s, struct found *f, const struct hot *h, const
 	return true;
 }
 
+/* It lost or got our fields without the index following. */
+static bool same_form(struct sync *s, const struct found *f, const struct cold *c, struct err *err)
+{
+	struct cold now = *c;
+
+	now.plain = f->plain;
+	now.base = f->plain ? uidlist_name(f->file) : f->name.base;
+	return (now.plain == c->plain && str_eq(now.base, c->base)) || edit_cold(&s->edit, &now, err);
+}
+
 static bool found_again(struct sync *s, struct found *f, const struct hot *h, const struct cold *c,
 			struct err *err)
 {
@@ -406,8 +606,11 @@ static bool found_again(struct sync *s, struct found *f, const struct hot *h, co
 		return false;
 	if (other)
 		return true;
+	f->name.size = h->size;
+	f->name.wire_size = h->wire_size;
+	list(s, f);
 	s->letters |= f->name.keywords;
-	return marks == h->marks || edit_marks(&s->edit, h->uid, marks, err);
+	return same_form(s, f, c, err) && (marks == h->marks || edit_marks(&s->edit, h->uid, marks, err));
 }
 
 /* Each message of the index has its file, under whatever flags, or is gone. */
@@ -420,7 +623,7 @@ static bool match_index(struct sync *s, struct err *err)
 
 	for (uint32_t uid = 1; (ok = index_find_next(&r, uid, &h, &c, &found, err)) && found;
 	     uid = h.uid + 1) {
-		struct found *f = mine_find(s, h.uid, c.base), probed;
+		struct found *f = mine_find(s, h.uid, cold_base(&c)), probed;
 		s->highest = h.uid;
 		if (!f && !s->still && probe(s, &h, &c, &probed))
 			f = &probed;
@@ -472,53 +675,22 @@ static int by_arrival(const void *x, const void *y)
 	return str_cmp(a->file, b->file);
 }
 
-/* Size with CRLF line ends: every LF without CR before it counts twice. */
-static bool wire_size(const struct sync *s, const char *path, uint64_t *out, struct err *err)
+static bool adopt_one(struct sync *s, struct found *f, uint32_t uid, bool stays, struct err *err)
 {
-	FD_SCOPED fd = file_openat(s->d->fd, path, O_RDONLY | O_NOFOLLOW, 0);
-	if (fd < 0)
-		return err_sys(err, "open %s", path);
+	bool gone;
 
-	char *chunk = mem_alloc(READ_CHUNK);
-	ssize_t n;
-	bool cr = false;
-	*out = 0;
-	while ((n = read(fd, chunk, READ_CHUNK)) > 0)
-		*out += (uint64_t)n + lf_alone((struct str){chunk, (size_t)n}, &cr);
-	int saved = errno;
-	free(chunk);
-	errno = saved;
-	return n == 0 || err_sys(err, "read %s", path);
-}
-
-static bool adopt_one(struct sync *s, struct found *f, uint32_t uid, struct err *err)
-{
-	ARENA_SCOPED ar = arena_new();
-	const char *from =
-		arena_cstr(ar, arena_fmt(ar, "%s/%.*s", f->in_new ? "new" : "cur", STR_ARG(f->file)));
-	uint64_t wire = f->name.wire_size;
-
-	if (!(f->name.has_size && f->name.has_wire_size && f->name.size == f->size && wire >= f->size))
-		if (!wire_size(s, from, &wire, err))
-			return err->sys == ENOENT;
-	if (wire > UINT32_MAX)
+	if (!find_wire_size(s, f, &gone, err))
+		return false;
+	if (gone || f->name.wire_size > UINT32_MAX)
 		return true;
-	if (f->name.base.n > NAME_BASE_MAX) {
-		struct id id = id_new();
-		f->name.base = arena_str(s->ar, id_str(&id));
-	}
-	f->name.wire_size = wire;
-
-	struct hot h = {.uid = uid,
-			.marks = marks_of(f->name.flags, f->name.keywords),
-			.size = (uint32_t)f->size,
-			.wire_size = (uint32_t)wire};
-	struct cold c = {.uid = uid, .base = f->name.base};
-	char to[CUR_PATH_MAX];
-	if (!cur_path(s->d, &h, &c, to))
-		return err_set(err, ERR_LIMIT, "a file name is too long");
-	if (file_renameat_noreplace(s->d->fd, from, s->d->fd, to) < 0)
-		return errno == ENOENT || err_sys(err, "rename %s to %s", from, to);
+	/* What a list knows under another UID must not be found there again. */
+	if ((!stays || !f->plain || f->entry) && !name_ours(s, f, uid, &gone, err))
+		return false;
+	if (gone)
+		return true;
+	f->entry = NULL;
+	f->name.uid = uid;
+	list(s, f);
 	return insert(s, f, uid, err);
 }
 
@@ -533,6 +705,7 @@ static bool adopt(struct sync *s, struct err *err)
 		if (!gone)
 			s->other[n++] = s->other[i];
 	}
+	s->other_n = n;
 	if (!n)
 		return true;
 	qsort(s->other, n, sizeof(*s->other), by_arrival);
@@ -541,9 +714,54 @@ static bool adopt(struct sync *s, struct err *err)
 	if (!begin(s, (uint32_t)n, &uid, err))
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (!adopt_one(s, &s->other[i], uid + (uint32_t)i, err))
+		if (!adopt_one(s, &s->other[i], uid + (uint32_t)i, n >= PLAIN_MIN, err))
 			return false;
 	return true;
+}
+
+static void write_entry(struct buf *out, const struct found *f)
+{
+	struct uidlist_entry e = {.uid = f->name.uid,
+				  .has_size = true,
+				  .size = f->name.size,
+				  .has_wire_size = true,
+				  .wire_size = f->name.wire_size,
+				  .pop3_uidl = f->entry ? f->entry->pop3_uidl : STR_NONE,
+				  .name = uidlist_name(f->file)};
+
+	uidlist_write_entry(out, &e);
+}
+
+/* Of messages whose names have their UID by now. */
+static void write_pop3_uidls(struct buf *out, const struct sync *s)
+{
+	for (size_t i = 0; i < s->ours.n; i++) {
+		const struct uidlist_entry *e = &s->ours.at[i];
+		size_t at = e->pop3_uidl.n ? mine_from(s, e->uid) : s->mine_n;
+		if (at < s->mine_n && s->mine[at].name.uid == e->uid && !s->mine[at].entry)
+			uidlist_write_entry(out, e);
+	}
+}
+
+/* On disk before the index shows a UID that is nowhere else. What is gone goes. */
+static bool write_list(struct sync *s, struct err *err)
+{
+	const struct state *st = &s->d->state;
+	BUF_SCOPED text = {0};
+
+	if (!s->list_grew)
+		return true;
+	if (!s->ours_read && !read_list(s, UIDS_FILE, &s->ours, err))
+		return false;
+	uidlist_write_head(&text, st->uidvalidity, st->uidnext, (struct str){st->mailbox_id, MAILBOX_ID_LEN});
+	for (size_t i = 0; i < s->mine_n; i++)
+		if (s->mine[i].listed)
+			write_entry(&text, &s->mine[i]);
+	for (size_t i = 0; i < s->other_n; i++)
+		if (s->other[i].listed)
+			write_entry(&text, &s->other[i]);
+	write_pop3_uidls(&text, s);
+	return file_replace_whole(s->d->fd, UIDS_FILE, buf_str(&text), 0600, err);
 }
 
 /* ---- the whole -------------------------------------------------------------------------- */
@@ -591,7 +809,7 @@ static bool in_tx(struct sync *s, bool has_row, struct err *err)
 	if ((s->scan_cur && (!scan(s, err) || !match_index(s, err) || !match_rest(s, err))) ||
 	    (!s->scan_cur && !scan(s, err)))
 		return false;
-	if (!adopt(s, err))
+	if (!adopt(s, err) || !write_list(s, err))
 		return false;
 
 	/* Those without a file of their own keep their letters as they were. */
@@ -679,7 +897,10 @@ bool dir_sync(struct account *a, struct dir *d, enum sync_why why, struct index_
 		return account_flock(a, err) && dir_refresh(a, d, err) && dir_sync(a, d, why, out, err);
 	if (has_row && s.rebuild && !forget_rows(&s, err))
 		goto failed;
-	if (run(&s, has_row, err))
+	bool ok = run(&s, has_row, err);
+	uidlist_fini(&s.ours);
+	uidlist_fini(&s.theirs);
+	if (ok)
 		return true;
 failed:
 	account_index_failed(a, err);

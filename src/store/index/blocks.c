@@ -6,7 +6,7 @@
  * whoever loads changes learns of it.
  *
  * hot.data: struct hot, as in memory. cold.data: per message, in the same order,
- *   uid u32, mtime_ns u32, savedate u64, seq u64, journal u8, length u8, base
+ *   uid u32, mtime_ns u32, savedate u64, seq u64, journal u8, plain u8, length u8, base
  */
 #include "base/buf.h"
 #include "base/mem.h"
@@ -73,13 +73,14 @@ static bool cold_decode(struct index_block *b, struct str data, struct err *err)
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct cold *c = &b->cold[i];
 		uint64_t savedate;
-		struct str two, base;
+		struct str three, base;
 		if (!scan_le32(&s, &c->uid) || !scan_le32(&s, &c->mtime_ns) ||
-		    !scan_le64(&s, &savedate) || !scan_le64(&s, &c->seq) || !scan_take(&s, 2, &two) ||
-		    !scan_take(&s, (unsigned char)two.p[1], &base) || c->uid != b->hot[i].uid)
+		    !scan_le64(&s, &savedate) || !scan_le64(&s, &c->seq) || !scan_take(&s, 3, &three) ||
+		    !scan_take(&s, (unsigned char)three.p[2], &base) || c->uid != b->hot[i].uid)
 			return corrupt(err);
 		c->savedate = (int64_t)savedate;
-		c->journal = (uint8_t)two.p[0];
+		c->journal = (uint8_t)three.p[0];
+		c->plain = three.p[1];
 		c->base = arena_str(b->bases, base);
 	}
 	return scan_end(&s) || corrupt(err);
@@ -95,6 +96,7 @@ static void cold_encode(struct buf *out, const struct index_block *b)
 		buf_le64(out, (uint64_t)c->savedate);
 		buf_le64(out, c->seq);
 		buf_byte(out, (char)c->journal);
+		buf_byte(out, c->plain);
 		buf_byte(out, (char)c->base.n);
 		buf_add(out, c->base);
 	}

@@ -17,7 +17,7 @@
 
 /* Of the tables and of the bytes in them; the byte order is part of it. Another one: rebuilt. */
 enum {
-	INDEX_VERSION = 1,
+	INDEX_VERSION = 2,
 	INDEX_FORMAT =
 		(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0x50420000 : 0x42500000) | INDEX_VERSION,
 	CACHE_KIB = 512,

@@ -88,7 +88,9 @@ struct cold {
 	int64_t savedate;  /* s, 0: unknown */
 	uint8_t journal;
 	uint64_t seq;
-	struct str base;
+	/* The file's name is this and the flags, without our fields: a foreign file that UIDS_FILE lists. */
+	bool plain;
+	struct str base; /* plain: all up to ':' */
 };
 bool index_journal(struct index *ix, struct str name, uint8_t *out_id, struct err *err) MUST_CHECK;
 struct str index_journal_name(struct index *ix, uint8_t id); /* empty: unknown or settled */
