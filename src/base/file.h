@@ -8,6 +8,7 @@
  * tests"). Builds with -Dfaults=true read PABAL_FAULT when file_faults_init() is called:
  *   kill:N            _exit by SIGKILL before the N-th counted operation of this process
  *   enospc:N eio:N emfile:N      the N-th answers with that error; N- means "from N on"
+ *   crash:POINT=TEXT  abort() where fault_crash() is asked about that point and the text is in there
  *   optionally restricted to an operation and role: kill:N@rename@queue, eio:1-@@smtp; counted
  *   are then these alone (names in base/file_faults.h)
  *   trace:PATH        appends a line "role number operation" for each counted operation
@@ -24,6 +25,16 @@
 
 void file_faults_init(const char *role); /* no-op in production builds */
 uint64_t file_faults_counted(void);      /* operations so far; 0 in production builds */
+/* Stands where a message could bring its process down ("plan", "place"); nothing in production builds. */
+#ifdef PABAL_FAULTS
+void fault_crash(const char *point, struct str text);
+#else
+static inline void fault_crash(const char *point, struct str text)
+{
+	(void)point;
+	(void)text;
+}
+#endif
 
 int file_openat(int dirfd, const char *name, int flags, mode_t mode); /* O_CLOEXEC is added */
 ssize_t file_write(int fd, const void *p, size_t n);

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RULES_MAX = 8, ROLE_MAX = 16 };
+enum { RULES_MAX = 8, ROLE_MAX = 16, CRASH_TEXT_MAX = 200 };
 
 enum effect { EFFECT_KILL, EFFECT_ENOSPC, EFFECT_EIO, EFFECT_EMFILE, EFFECT_COUNT };
 
@@ -44,6 +44,7 @@ struct rule {
 
 static struct rule rules[RULES_MAX];
 static size_t rule_count;
+static char crash_rule[CRASH_TEXT_MAX]; /* "POINT=TEXT"; empty: none */
 static int trace_fd = -1;
 static const char *while_path; /* the rules hold while it exists; NULL: always */
 static char role_name[ROLE_MAX];
@@ -74,6 +75,18 @@ static void trace_to(struct str path)
 		bad(path);
 }
 
+/* "crash:POINT=TEXT", perhaps with "@@role" */
+static void crash_on(struct str text, struct str role)
+{
+	struct str rest = text, rule = str_cut(&rest, '@');
+
+	(void)str_cut(&rest, '@');
+	if (!str_has_byte(rule, '=') || rule.n >= sizeof(crash_rule))
+		bad(text);
+	if (!rest.n || str_eq(rest, role))
+		snprintf(crash_rule, sizeof(crash_rule), "%.*s", STR_ARG(rule));
+}
+
 static void add_rule(struct str text, struct str role)
 {
 	struct str rest = text;
@@ -81,6 +94,10 @@ static void add_rule(struct str text, struct str role)
 
 	if (str_eq(what, STR("trace"))) {
 		trace_to(rest);
+		return;
+	}
+	if (str_eq(what, STR("crash"))) {
+		crash_on(rest, role);
 		return;
 	}
 	struct str number = str_cut(&rest, '@');
@@ -104,6 +121,7 @@ void file_faults_init(const char *role)
 
 	snprintf(role_name, sizeof(role_name), "%s", role);
 	rule_count = 0;
+	crash_rule[0] = 0;
 	op_count = 0;
 	if (trace_fd >= 0)
 		close(trace_fd);
@@ -166,6 +184,16 @@ bool file_fault(enum file_op op)
 		return true;
 	}
 	return false;
+}
+
+void fault_crash(const char *point, struct str text)
+{
+	struct str what = str_of(crash_rule), where = str_cut(&what, '=');
+
+	if (!where.n || !str_eq(where, str_of(point)) || str_find(text, what) == STR_NPOS)
+		return;
+	if (!while_path || access(while_path, F_OK) == 0)
+		abort();
 }
 
 #else

@@ -371,6 +371,11 @@ void log_context(struct str sid, struct str qid, struct str account)
 	context.account_n = (unsigned short)keep(context.account, ACCOUNT_MAX, account);
 }
 
+void log_context_qid(struct str qid)
+{
+	context.qid_n = (unsigned char)keep(context.qid, SID_MAX, qid);
+}
+
 void log_context_clear(void)
 {
 	context.sid_n = context.qid_n = 0;

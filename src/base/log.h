@@ -54,6 +54,8 @@ void log_to_fd(int fd);               /* where there is no ring; -1: standard er
 /* Thread-local context, copied; empty strings clear. */
 void log_context(struct str sid, struct str qid, struct str account);
 void log_context_clear(void);
+/* The message alone that is at work now, in a loop over many: a store of the name, no more. */
+void log_context_qid(struct str qid);
 /* This thread's, as views; also from a signal handler (crash notes). */
 void log_context_get(struct str *out_sid, struct str *out_qid, struct str *out_account);
 

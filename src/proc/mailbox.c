@@ -480,7 +480,7 @@ static void role_mailbox_on_master(struct role *r, struct message *m)
 	    m->role_suspect.account.n == 0)
 		return;
 	int64_t *until = mem_new(int64_t);
-	*until = clock_mono_ms() + SUSPECT_MS;
+	*until = clock_mono_ms() - m->role_suspect.age_ms + SUSPECT_MS;
 	LOCK_SCOPED(&mb->lock);
 	free(map_put(mb->suspects, m->role_suspect.account, until));
 }

@@ -224,36 +224,44 @@ static void on_child(void *ctx, struct channel *ch, uint64_t id, struct message 
 
 /* ---- deaths --------------------------------------------------------------------------- */
 
-static struct suspect *suspect_slot(struct master *m, const struct crash_note *n)
+static struct suspect *suspect_slot(struct master *m, enum role_id role, const char *account, const char *qid)
 {
 	struct suspect *oldest = m->suspect;
 
 	for (struct suspect *s = m->suspect; s < m->suspect + SUSPECTS_MAX; s++) {
-		if (s->crashes && strcmp(s->account, n->account) == 0 && strcmp(s->qid, n->qid) == 0)
+		if (s->crashes && s->role == role && strcmp(s->account, account) == 0 &&
+		    strcmp(s->qid, qid) == 0)
 			return s;
 		if (s->last_ms < oldest->last_ms)
 			oldest = s;
 	}
-	*oldest = (struct suspect){0};
-	snprintf(oldest->account, sizeof(oldest->account), "%s", n->account);
-	snprintf(oldest->qid, sizeof(oldest->qid), "%s", n->qid);
+	*oldest = (struct suspect){.role = role};
+	snprintf(oldest->account, sizeof(oldest->account), "%s", account);
+	snprintf(oldest->qid, sizeof(oldest->qid), "%s", qid);
 	return oldest;
 }
 
-static void add_suspect(struct master *m, const struct crash_note *n)
+bool suspect_is_old(const struct suspect *s)
 {
-	int64_t now = clock_mono_ms();
+	return clock_mono_ms() - s->last_ms > SUSPECT_FORGET_MS;
+}
 
-	if (!n->account[0] && !n->qid[0])
+/* In queue it is the message, whoever it was for, and the account only where no message is named; in
+ * mailbox the account. */
+static void add_suspect(struct master *m, enum role_id role, const struct crash_note *n)
+{
+	bool message = role == ROLE_QUEUE && n->qid[0];
+
+	if (!message && !n->account[0])
 		return;
-	struct suspect *s = suspect_slot(m, n);
-	if (s->last_ms && now - s->last_ms > SUSPECT_FORGET_MS)
+	struct suspect *s = suspect_slot(m, role, message ? "" : n->account, message ? n->qid : "");
+	if (s->crashes && suspect_is_old(s))
 		s->crashes = 0;
 	s->crashes++;
-	s->last_ms = now;
-	EACH_CHILD(m, c)
-		if (c->state != CHILD_DOWN && (c->role == ROLE_QUEUE || c->role == ROLE_MAILBOX))
-			tell_suspect(c, s);
+	s->last_ms = clock_mono_ms();
+	EACH_CHILD(m, c) /* a queue hears of it when it starts */
+		if (c->state != CHILD_DOWN && c->role == role && role == ROLE_MAILBOX)
+			tell_suspect(m, c, s);
 }
 
 static void log_frames(const struct crash_note *n)
@@ -284,7 +292,7 @@ static void report_death(struct master *m, struct child *c, int status)
 	log_frames(&note);
 	/* A door's word for it would let a captured one set aside whom it likes. */
 	if (c->role == ROLE_MAILBOX || c->role == ROLE_QUEUE)
-		add_suspect(m, &note);
+		add_suspect(m, c->role, &note);
 }
 
 static void on_death(struct master *m, struct child *c, int status)
@@ -782,7 +790,8 @@ int proc_serve(const struct serve_options *o)
 
 	m->options = o;
 	m->start_ms = clock_mono_ms();
-	m->started_unix = clock_wall_us() / 1000000;
+	m->began_us = clock_wall_us();
+	m->started_unix = m->began_us / 1000000;
 	m->signal_fd = m->control_fd = m->program_fd = -1;
 	(void)prctl(PR_SET_NAME, "pabal", 0, 0, 0); /* after an upgrade it would be a number */
 	for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)

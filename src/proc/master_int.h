@@ -65,7 +65,8 @@ struct address {
 struct socket_group; /* listen.c: the sockets of one address, one per process of the door */
 
 struct suspect {
-	char account[320], qid[64];
+	enum role_id role; /* whose crashes */
+	char account[320], qid[64]; /* one of them */
 	unsigned crashes;
 	int64_t last_ms;
 };
@@ -110,6 +111,7 @@ struct master {
 	bool cold;               /* power loss; until all have recovered */
 	bool ready, was_ready;   /* all roles are; have been */
 	int64_t start_ms, ready_after_ms, started_unix;
+	int64_t began_us; /* of the clock: names this life to those who keep count */
 	int64_t next_ping_ms, next_ticket_keys_ms;
 	/* stop */
 	int64_t stop_deadline_ms; /* 0: not stopping */
@@ -126,6 +128,7 @@ static inline bool upgrading(const struct master *m)
 {
 	return m->program_fd >= 0;
 }
+bool suspect_is_old(const struct suspect *s); /* it says nothing any more */
 
 /* ---- spawn.c -------------------------------------------------------------------------------- */
 bool identity_of(const struct config *c, enum role_id role, struct identity *out, struct err *err) MUST_CHECK;
@@ -142,7 +145,7 @@ void tell_listeners(struct master *m);                    /* to the doors */
 void tell_certificates(struct master *m);
 void tell_ticket_keys(struct master *m, struct child *c);
 void ticket_keys_rotate(struct master *m);
-void tell_suspect(struct child *c, const struct suspect *s);
+void tell_suspect(struct master *m, struct child *c, const struct suspect *s);
 
 /* ---- listen.c ------------------------------------------------------------------------------- */
 /* All that c wants, or nothing changes. Of those that are open already the same sockets stay. */

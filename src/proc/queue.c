@@ -27,6 +27,13 @@
 
 enum { LOOKUP_WAIT_MS = 10000, TICK_MS = 1000, CACHE_S = 60, QUEUE_NICE = 5 };
 
+struct suspicion {
+	struct suspicion *next;
+	struct str account, qid;
+	unsigned crashes;
+	uint64_t since;
+};
+
 struct queue_role {
 	struct role *role;
 	struct queue *queue;
@@ -34,6 +41,7 @@ struct queue_role {
 	int mail_fd, spool_fd, journal_fd;
 	struct settle_table settle;
 	struct lookup_cache *recipients, *accounts; /* by address; only what exists is remembered */
+	struct suspicion *suspicions;               /* told before the queue is open */
 	atomic_bool stopped;
 };
 
@@ -312,12 +320,18 @@ static void queue_on_lost(void *ctx, struct channel *ch)
 		forget(p->role->state);
 }
 
+/* At the start only: what crashed this role is a matter of its next life. */
 static void queue_on_master(struct role *r, struct message *m)
 {
-	(void)r;
-	if (m->type == MSG_role_suspect && m->role_suspect.qid.n)
-		log_event(LOG_WARN, "queue.suspect", K_STR(qid, m->role_suspect.qid),
-			  K_INT(count, m->role_suspect.crashes));
+	struct queue_role *q = r->state;
+
+	if (m->type != MSG_role_suspect || q->queue)
+		return;
+	struct suspicion *s = arena_new_of(r->arena, struct suspicion);
+	*s = (struct suspicion){q->suspicions, arena_str(r->arena, m->role_suspect.account),
+				arena_str(r->arena, m->role_suspect.qid), m->role_suspect.crashes,
+				m->role_suspect.since};
+	q->suspicions = s;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */
@@ -414,7 +428,11 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 	o.routes = routes;
 	if (config_bool(c, SETTING_RELAY_ENABLED))
 		o.relay = relay_services_of(r);
-	return queue_open(&o, &q->queue, err) && add_sources(q, s, c, err) && queue_recover(q->queue, err);
+	if (!queue_open(&o, &q->queue, err))
+		return false;
+	for (const struct suspicion *p = q->suspicions; p; p = p->next)
+		queue_suspect(q->queue, p->qid, p->account, p->crashes, p->since);
+	return add_sources(q, s, c, err) && queue_recover(q->queue, err);
 }
 
 static void on_control(void *ctx, struct str request, struct buf *reply)

@@ -94,18 +94,20 @@ void ticket_keys_rotate(struct master *m)
 			tell_ticket_keys(m, c);
 }
 
-void tell_suspect(struct child *c, const struct suspect *s)
+void tell_suspect(struct master *m, struct child *c, const struct suspect *s)
 {
+	int64_t age = clock_mono_ms() - s->last_ms;
 	struct message msg = {.type = MSG_role_suspect,
-			      .role_suspect = {str_of(s->account), str_of(s->qid), s->crashes}};
+			      .role_suspect = {str_of(s->account), str_of(s->qid), s->crashes,
+					       (uint64_t)m->began_us, (uint32_t)age}};
 	post(c, &msg);
 }
 
 static void tell_suspects(struct master *m, struct child *c)
 {
 	for (struct suspect *s = m->suspect; s < m->suspect + SUSPECTS_MAX; s++)
-		if (s->crashes)
-			tell_suspect(c, s);
+		if (s->crashes && s->role == c->role && !suspect_is_old(s))
+			tell_suspect(m, c, s);
 }
 
 void child_tell_start(struct master *m, struct child *c)

@@ -30,7 +30,9 @@ static void write_deferred(struct json_writer *w, const struct deferred *d)
 	json_write_member_int(w, "action", d->action);
 	json_write_member_cstr(w, "sender", d->sender);
 	json_write_member_cstr(w, "recipient", d->account);
-	json_write_member_cstr(w, "to", d->kind == ACTION_REMOTE ? "remote" : "mailbox");
+	json_write_member_cstr(w, "to", d->kind == ACTION_REMOTE  ? "remote"
+				       : d->kind == ACTION_WHOLE ? "not planned"
+								 : "mailbox");
 	json_write_member_int(w, "size", (int64_t)d->size);
 	json_write_member_int(w, "received", d->received_s);
 	json_write_member_int(w, "attempts", d->attempts);

@@ -51,8 +51,13 @@ static bool fits(const struct filter *f, const struct deferred *d)
 static bool end_all(struct queue *q, struct deferred *d, bool bounce, struct err *err)
 {
 	struct item *i;
-	if (!spool_item(q, d, &i, err))
-		return false;
+	if (!spool_item(q, d, &i, err)) {
+		if (bounce || (err->kind != ERR_CORRUPT && err->kind != ERR_NOT_FOUND))
+			return false;
+		err_clear(err); /* what is left of a damaged file is of no use to anybody */
+		spool_finished(q, d);
+		return true;
+	}
 	bool ok = true;
 	for (size_t k = 0; ok && k < i->plan.n; k++) {
 		const struct action *a = &i->plan.actions[k];
@@ -78,7 +83,8 @@ static bool act_on(struct queue *q, struct deferred *d, enum act act, struct err
 			return true; /* and d is gone */
 		ok = false;
 	} else if (act == ACT_HOLD || (act == ACT_RELEASE && d->held)) {
-		ok = spool_hold(q, d, act == ACT_HOLD, err);
+		ok = (act == ACT_HOLD || suspect_forgive(q, &d->id, err)) &&
+		     spool_hold(q, d, act == ACT_HOLD, NULL, err);
 	}
 	LOCK_SCOPED(&q->lock);
 	if (ok && (act == ACT_RETRY || act == ACT_RELEASE))

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "mail/dsn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,8 +112,8 @@ static void job_defer(struct queue *q, struct job *j, const struct err *why)
 	}
 	const struct action *one = j->action;
 	struct put_off p = {.why = why->text, .tried = true, .next_try_s = spool_next_try(q, 1)};
-	if (!spool_defer(q, i, &one, 1, &p, &err) ||
-	    !outcome_write(q, i, j->action, ENDED_DEFERRED, false, &err)) {
+	j->filed = j->filed || spool_defer(q, i, &one, 1, &p, &err);
+	if (!j->filed || !outcome_write(q, i, j->action, ENDED_DEFERRED, false, &err)) {
 		log_err(LOG_ERROR, "queue.defer.failed", &err);
 		try_again(q, j);
 		return;
@@ -122,11 +123,33 @@ static void job_defer(struct queue *q, struct job *j, const struct err *why)
 	free(j);
 }
 
+/* Put aside until somebody releases it. */
+static void job_hold(struct queue *q, struct job *j, const char *why)
+{
+	struct err err = {0};
+	struct item *i = j->item;
+	log_context(STR_NONE, id_str(&i->id), STR_NONE);
+	j->filed = j->filed || spool_put_aside(q, i, j->action, why, !j->quiet, &err);
+	if (!j->filed || !outcome_write(q, i, j->action, ENDED_DEFERRED, false, &err)) {
+		log_err(LOG_ERROR, "queue.hold.failed", &err);
+		try_again(q, j);
+		return;
+	}
+	action_ended(q, i, j->action);
+	free(j);
+}
+
 /* Decides what a failure means. */
 static void job_failed(struct queue *q, struct job *j, const struct err *why)
 {
 	log_context(STR_NONE, id_str(&j->item->id), j->action->account);
 	bool late = expired(q, j->item);
+	char damaged[120];
+	if (item_is_short(j->item, damaged)) {
+		job_hold(q, j, damaged);
+		log_context_clear();
+		return;
+	}
 	if (why->kind == ERR_NOT_FOUND)
 		job_bounce(q, j, OUTCOME_NO_SUCH_USER, why);
 	else if (why->kind == ERR_QUOTA && (!q->o.over_quota_temp || late))
@@ -195,6 +218,7 @@ static void group_place(struct queue *q, struct job **jobs, size_t n)
 		group_failed(q, jobs, n, &err);
 		return;
 	}
+	log_context(STR_NONE, n == 1 ? id_str(&jobs[0]->item->id) : STR_NONE, jobs[0]->action->account);
 	struct new_message *m = arena_array(a, n, sizeof *m);
 	for (size_t k = 0; k < n; k++)
 		message_of(&m[k], jobs[k], a);
@@ -214,6 +238,45 @@ static void group_place(struct queue *q, struct job **jobs, size_t n)
 		}
 	}
 	log_context_clear();
+}
+
+static void jobs_hold(struct queue *q, struct job **jobs, size_t n)
+{
+	char why[120];
+	for (size_t k = 0; k < n; k++) {
+		if (!item_is_short(jobs[k]->item, why))
+			snprintf(why, sizeof why, "at work in %u crashes of the queue",
+				 suspicion(q, &jobs[k]->item->id));
+		job_hold(q, jobs[k], why);
+	}
+	log_context_clear();
+}
+
+/* Moves to the end those that are not placed with others; returns the number of the rest. Order is kept. */
+static size_t part(struct queue *q, struct job **jobs, size_t n,
+		   bool (*apart)(struct queue *q, const struct job *j))
+{
+	struct job *last[JOBS_AT_ONCE];
+	size_t last_n = 0, rest = 0;
+	for (size_t k = 0; k < n; k++) {
+		if (apart(q, jobs[k]))
+			last[last_n++] = jobs[k];
+		else
+			jobs[rest++] = jobs[k];
+	}
+	memcpy(jobs + rest, last, last_n * sizeof *last);
+	return rest;
+}
+
+static bool is_to_hold(struct queue *q, const struct job *j)
+{
+	(void)q;
+	return j->hold;
+}
+
+static bool is_alone(struct queue *q, const struct job *j)
+{
+	return goes_alone(q, &j->item->id, j->action->account);
 }
 
 /* Groups keep the order in which their first job came. */
@@ -251,7 +314,12 @@ void *placer_main(void *arg)
 			continue;
 		}
 		lock_drop(&q->lock);
-		jobs_place(q, jobs, n);
+		size_t to_place = part(q, jobs, n, is_to_hold);
+		size_t together = part(q, jobs, to_place, is_alone);
+		jobs_place(q, jobs, together);
+		jobs_hold(q, jobs + to_place, n - to_place);
+		for (size_t k = together; k < to_place; k++)
+			group_place(q, jobs + k, 1);
 		lock_take(&q->lock);
 	}
 	lock_drop(&q->lock);

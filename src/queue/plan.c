@@ -3,6 +3,7 @@
 /* Which actions a message needs. Nothing here has an effect: the plan is committed first. */
 #include "queue/queue_int.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "mail/header.h"
 #include "mail/status.h"
@@ -106,7 +107,7 @@ bool notice_targets(struct queue *q, const struct item *i, enum notice_kind kind
 	struct str addresses[] = {address_str(a, i->envelope.reverse_path), q->o.postmaster};
 	*out_n = 0;
 	/* The sender; while nothing can be sent to other servers, postmaster learns of it instead. */
-	for (size_t k = 0; k < (kind == NOTICE_FAILURE ? 2 : 1) && !*out_n; k++) {
+	for (size_t k = kind == NOTICE_POSTMASTER; k < (kind == NOTICE_SUCCESS ? 1 : 2) && !*out_n; k++) {
 		struct destination *d;
 		size_t n;
 		if (!addresses[k].n)
@@ -158,6 +159,7 @@ bool plan_make(struct queue *q, struct item *i, struct err *err)
 	struct making m = {.q = q, .i = i, .header = str_sub(i->content, 0, header_length(i->content))};
 	i->plan.n = 0;
 	i->plan.actions = NULL;
+	fault_crash("plan", i->content);
 	for (size_t k = 0; k < i->envelope.rcpt_n; k++) {
 		struct destination *d;
 		size_t n;

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { TELL_AGAIN_US = 10 * 1000000 };
+
 struct batch {
 	struct queue *q;
 	struct source *source;
@@ -32,7 +34,9 @@ static bool side_open(struct batch *b, struct item *i, const char *name, struct 
 		return false;
 	if (fstat(i->side_fd, &st) != 0)
 		return err_sys(err, "cannot read a side file");
-	i->side_bytes = (uint64_t)st.st_size;
+	/* What was accepted, should the file have become shorter since. */
+	uint64_t all = i->envelope.size_bytes;
+	i->side_bytes = all > i->content.n ? all - i->content.n : (uint64_t)st.st_size;
 	return true;
 }
 
@@ -139,13 +143,9 @@ static bool plan_append(struct queue *q, struct item *i, struct commit *c, struc
 	return false;
 }
 
-static void put_off(struct queue *q, struct item *i, const struct err *err)
+static void unplanned_add(struct queue *q, struct item *i)
 {
-	log_context(STR_NONE, id_str(&i->id), STR_NONE);
-	log_err(LOG_WARN, "queue.plan.put_off", err);
-	log_context_clear();
-	LOCK_SCOPED(&q->lock);
-	i->not_before_us = clock_mono_us() + 1000000;
+	lock_held(&q->lock);
 	q->unplanned_n++;
 	struct item **at = &q->unplanned;
 	while (*at)
@@ -153,6 +153,65 @@ static void put_off(struct queue *q, struct item *i, const struct err *err)
 	i->next_unplanned = NULL;
 	*at = i;
 }
+
+void planner_add(struct queue *q, struct item *i)
+{
+	LOCK_SCOPED(&q->lock);
+	unplanned_add(q, i);
+	cond_signal(&q->work);
+}
+
+static void put_off(struct queue *q, struct item *i, const struct err *err)
+{
+	log_context(STR_NONE, id_str(&i->id), STR_NONE);
+	log_err(LOG_WARN, "queue.plan.put_off", err);
+	log_context_clear();
+	LOCK_SCOPED(&q->lock);
+	i->not_before_us = clock_mono_us() + 1000000;
+	unplanned_add(q, i);
+}
+
+/* ---- what crashed the planner ------------------------------------------------------------- */
+
+/* Nothing of it is looked at: the plan is to hold it. */
+static void plan_to_hold(struct item *i)
+{
+	i->plan.n = 1;
+	i->plan.actions = arena_new_of(i->arena, struct action);
+	*i->plan.actions = (struct action){
+		.number = ACTION_WHOLE_NUMBER,
+		.kind = ACTION_WHOLE,
+		.account = i->envelope.rcpt_n ? address_str(i->arena, i->envelope.rcpt[0].address) : STR_NONE,
+	};
+}
+
+static bool plan_new(struct queue *q, struct item *i, struct err *err)
+{
+	char damaged[120];
+	if (suspicion(q, &i->id) < HOLD_CRASHES && !item_is_short(i, damaged))
+		return plan_make(q, i, err);
+	plan_to_hold(i);
+	return true;
+}
+
+/* It was held and has been released: planned at last. Each action gets a file of its own, and these
+ * begin when its own is gone: until then it may be planned anew. */
+static void plan_released(struct queue *q, struct item *i)
+{
+	struct plan held = i->plan;
+	struct err err = {0};
+	log_context(STR_NONE, id_str(&i->id), STR_NONE);
+	bool ok = plan_make(q, i, &err);
+	struct plan planned = i->plan;
+	i->plan = held;
+	if (ok && spool_split(q, i, &planned, &err))
+		action_ended(q, i, &held.actions[0]);
+	else
+		put_off(q, i, &err);
+	log_context_clear();
+}
+
+/* ---- batches ------------------------------------------------------------------------------ */
 
 /* Plans, commits, dispatches. Items that cannot be planned now are kept for later. */
 static void batch_plan(struct queue *q, struct item **items, size_t n)
@@ -166,7 +225,7 @@ static void batch_plan(struct queue *q, struct item **items, size_t n)
 		struct item *i = items[k];
 		struct err err = {0};
 		log_context(STR_NONE, id_str(&i->id), STR_NONE);
-		if (plan_recovered(q, i) || (plan_make(q, i, &err) && plan_append(q, i, &c, &err)))
+		if (plan_recovered(q, i) || (plan_new(q, i, &err) && plan_append(q, i, &c, &err)))
 			ready[ready_n++] = i;
 		else
 			put_off(q, i, &err);
@@ -189,6 +248,27 @@ static void batch_plan(struct queue *q, struct item **items, size_t n)
 	}
 	LOCK_SCOPED(&q->lock);
 	q->counts.planned += c.failed ? 0 : ready_n;
+}
+
+/* Those that were at work in crashes come last and alone. */
+static void plan_all(struct queue *q, struct item **items, size_t n)
+{
+	struct item *alone[BATCH_ITEMS];
+	size_t alone_n = 0, rest = 0;
+	for (size_t k = 0; k < n; k++) {
+		if (items[k]->deferred || goes_alone(q, &items[k]->id, STR_NONE))
+			alone[alone_n++] = items[k];
+		else
+			items[rest++] = items[k];
+	}
+	if (rest)
+		batch_plan(q, items, rest);
+	for (size_t k = 0; k < alone_n; k++) {
+		if (alone[k]->deferred)
+			plan_released(q, alone[k]);
+		else
+			batch_plan(q, &alone[k], 1);
+	}
 }
 
 static size_t take_unplanned(struct queue *q, struct item **out)
@@ -256,7 +336,7 @@ static void read_batch(struct queue *q, struct source *s, uint64_t to)
 	if (!ok)
 		log_err(LOG_ERROR, "queue.source.unreadable", &err);
 	if (b.n)
-		batch_plan(q, b.items, b.n);
+		plan_all(q, b.items, b.n);
 	count_read(q, b.bytes);
 	uint64_t told = to;
 	if (ok && !b.n && !nothing_there(s, &to, &err)) {
@@ -304,7 +384,16 @@ void *planner_main(void *arg)
 	struct item *again[BATCH_ITEMS];
 	struct pace pace = {0};
 	lock_take(&q->lock);
+	q->tell_us = 1;
 	while (!q->stopping) {
+		if (q->tell_us && q->tell_us <= clock_mono_us()) {
+			q->tell_us = 0;
+			lock_drop(&q->lock);
+			bool told = spool_tell_held(q);
+			lock_take(&q->lock);
+			if (!told)
+				q->tell_us = clock_mono_us() + TELL_AGAIN_US;
+		}
 		size_t n = take_unplanned(q, again);
 		struct source *s = full(q) ? NULL : source_with_work(q);
 		uint64_t to = s ? s->accepted : 0;
@@ -326,7 +415,7 @@ void *planner_main(void *arg)
 		}
 		lock_drop(&q->lock);
 		if (n)
-			batch_plan(q, again, n);
+			plan_all(q, again, n);
 		if (s)
 			read_batch(q, s, to);
 		lock_take(&q->lock);

@@ -164,22 +164,29 @@ void item_dispatch(struct queue *q, struct item *i)
 		item_free(i);
 		return;
 	}
+	if (i->deferred && i->plan.actions[0].kind == ACTION_WHOLE) {
+		planner_add(q, i);
+		return;
+	}
 	/* The item may end and go while we are here: all is prepared before the first is handed out. */
 	ARENA_SCOPED tmp = arena_new();
 	struct job **jobs = arena_array(tmp, open, sizeof *jobs);
 	struct remote_group *groups = arena_zalloc(tmp, open * sizeof *groups);
 	size_t jobs_n = 0, groups_n = 0;
+	bool hold = !i->deferred && suspicion(q, &i->id) >= HOLD_CRASHES;
 	for (size_t k = 0; k < n; k++) {
 		const struct action *a = &i->plan.actions[k];
 		if (states[k] == JOB_ENDED)
 			continue;
-		if (a->kind == ACTION_REMOTE) {
+		if (a->kind == ACTION_REMOTE && !hold) {
 			group_add(tmp, groups, &groups_n, a, open);
 			continue;
 		}
 		struct job *j = mem_zalloc(sizeof *j);
 		j->item = i;
 		j->action = &i->plan.actions[k];
+		j->hold = hold || a->kind == ACTION_WHOLE;
+		j->quiet = jobs_n > 0;
 		jobs[jobs_n++] = j;
 	}
 	for (size_t k = 0; k < groups_n; k++)
@@ -340,7 +347,7 @@ static uint64_t checkpoint_bounds(struct queue *q, struct buf *extra)
 }
 
 /* Deferred files are synced here, not one by one. */
-static bool spool_sync(struct queue *q, struct err *err)
+bool spool_sync(struct queue *q, struct err *err)
 {
 	if (file_syncfs(q->deferred_fd) == 0)
 		return true;
@@ -661,13 +668,13 @@ bool queue_open(const struct queue_options *o, struct queue **out, struct err *e
 	q->o.expire_s = o->expire_s ? o->expire_s : 5 * 24 * 3600;
 	q->o.retry_s = o->retry_s ? o->retry_s : 300;
 	q->o.delay_warning_s = o->delay_warning_s ? o->delay_warning_s : 4 * 3600;
-	q->deferred_fd = q->done_fd = q->tmp_fd = q->hold_fd = -1;
+	q->deferred_fd = q->done_fd = q->tmp_fd = q->hold_fd = q->damaged_fd = -1;
 	q->words = map_new();
 	q->plans = map_new();
 	q->ended = map_new();
 	struct replay *p = replay_of(q);
 	q->replay = p;
-	if (!spool_open(q, err) || !explain_load(o->explain, &q->explain, err) ||
+	if (!spool_open(q, err) || !suspects_load(q, err) || !explain_load(o->explain, &q->explain, err) ||
 	    !journal_open(&o->journal, replay_record, p, &q->journal, err)) {
 		queue_free(q);
 		return false;
@@ -698,14 +705,17 @@ bool queue_recover(struct queue *q, struct err *err)
 			return false;
 	}
 	for (struct recovered *r = q->recovered; r; r = r->next) {
+		log_context(STR_NONE, id_str(&r->plan.id), STR_NONE);
 		if (!recover_placed(q, r, err))
 			return false;
 	}
+	log_context_clear();
 	if (!spool_load(q, err))
 		return false;
 	for (struct deferred *d = q->deferred; d; d = d->next) {
-		if (d->loaded && !store_replay_planned(q->store, str_of(d->account), d->id, d->action,
-						       content_of, q, err))
+		if (d->loaded && !d->damaged &&
+		    !store_replay_planned(q->store, str_of(d->account), d->id, d->action, content_of, q,
+					  err))
 			return false;
 	}
 	return true;
@@ -786,6 +796,7 @@ void queue_free(struct queue *q)
 		deferred_free(q, d);
 	}
 	free(q->due);
+	suspects_free(q);
 	for (struct source *s = q->sources; s; s = s->next)
 		journal_reader_close(s->reader);
 	journal_close(q->journal);
@@ -797,6 +808,7 @@ void queue_free(struct queue *q)
 	fd_close(&q->done_fd);
 	fd_close(&q->tmp_fd);
 	fd_close(&q->hold_fd);
+	fd_close(&q->damaged_fd);
 	cond_fini(&q->work);
 	cond_fini(&q->room);
 	cond_fini(&q->idle);

@@ -83,6 +83,9 @@ struct journal *queue_journal(struct queue *q);
 /* The journal of a smtp process, also of one that ran before and runs no more; later ones may come
  * at any time. dirfd is not taken. */
 bool queue_source_add(struct queue *q, const char *name, int dirfd, struct err *err) MUST_CHECK;
+/* That message, or without one that account, was at work in so many crashes of ours as that teller
+ * knows of. Between open and recover. */
+void queue_suspect(struct queue *q, struct str qid, struct str account, unsigned crashes, uint64_t teller);
 bool queue_recover(struct queue *q, struct err *err) MUST_CHECK;
 bool queue_start(struct queue *q, struct err *err) MUST_CHECK;
 /* That source has committed up to seq. Cheap; any thread. */

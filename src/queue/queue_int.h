@@ -10,6 +10,7 @@
  *   report.c   bounces and delivery notices
  *   remote.c   destinations, when to try them, what became of it; shape.c how fast
  *   spool.c    spool/deferred: what could not be done now
+ *   suspects.c what was at work in crashes: alone, or held
  *   control.c  pabal queue: what is there; manage.c what is to become of it
  *
  * Life of a message here: an item is made when its record is read; its plan is committed; each
@@ -76,6 +77,9 @@ struct job {
 	struct item *item;
 	struct action *action;
 	unsigned tries;
+	bool hold;             /* not to be done: it is put aside */
+	bool quiet;            /* postmaster hears of it by another one of the message */
+	bool filed;            /* its file is in spool/deferred; only the OUTCOME is missing */
 	int64_t not_before_us;
 };
 
@@ -103,6 +107,8 @@ struct deferred {
 	bool busy;              /* an item is at work on it */
 	bool warned;            /* the sender was told of the delay */
 	bool held;              /* not tried until released */
+	bool damaged;           /* its file cannot be read */
+	bool untold;            /* held, and postmaster is to hear of it */
 	bool loaded;            /* found at start, for a mailbox, and not tried since */
 	char account[];         /* destination of the first action */
 };
@@ -118,6 +124,7 @@ struct put_off {
 struct json_writer;
 struct explain;
 struct replay;
+struct suspect;
 struct remote;
 struct queue {
 	struct lock lock;
@@ -126,7 +133,7 @@ struct queue {
 	struct arena *arena; /* queue's life: names, recovered plans */
 	struct journal *journal;
 	struct store *store;
-	int deferred_fd, done_fd, tmp_fd, hold_fd;
+	int deferred_fd, done_fd, tmp_fd, hold_fd, damaged_fd;
 	struct remote *remote;
 	struct explain *explain; /* immutable */
 	pthread_t planner;
@@ -144,6 +151,8 @@ struct queue {
 	struct deferred **due;     /* heap by next_try_s of those that are not busy */
 	uint32_t due_n, due_cap;
 	uint64_t deferred_n;
+	uint64_t damaged_n;        /* files that this start moved to spool/damaged */
+	int64_t tell_us;           /* planner: when to tell postmaster of what was found; 0: all is told */
 	bool spool_dirty;          /* files were written since the last syncfs */
 	uint64_t bytes_read;       /* of sources, since the last checkpoint began */
 	uint64_t changes, checkpointed; /* counts of ended actions; to know when a checkpoint is due */
@@ -151,6 +160,8 @@ struct queue {
 	struct queue_counts counts;
 	int pressure;
 	bool checkpointing;
+	struct suspect *suspects;
+	size_t suspects_n;  /* also read without the lock */
 	bool recovery_over; /* nothing that an earlier life planned waits to be placed */
 
 	/* recovery: of an earlier life */
@@ -184,9 +195,20 @@ struct source *source_find(struct queue *q, struct str name);
 bool outcome_write(struct queue *q, const struct item *i, const struct action *a, enum ended how,
 		   bool wait, struct err *err);
 bool queue_checkpoint(struct queue *q, struct err *err);
+bool spool_sync(struct queue *q, struct err *err); /* its file system */
+
+/* suspects.c */
+enum { ALONE_CRASHES = 2, HOLD_CRASHES = 4 };
+bool suspects_load(struct queue *q, struct err *err);
+void suspects_free(struct queue *q);
+unsigned suspicion(struct queue *q, const struct id *id); /* crashes that it was at work in */
+bool goes_alone(struct queue *q, const struct id *id, struct str account);
+/* Tried again as if nothing had been: durable when it returns. */
+bool suspect_forgive(struct queue *q, const struct id *id, struct err *err);
 
 /* planner.c, placer.c */
 void *planner_main(void *queue);
+void planner_add(struct queue *q, struct item *i); /* one that was held before it was planned */
 void *placer_main(void *placer);
 
 /* plan.c: fills i->plan. false: auth cannot say just now. */
@@ -195,7 +217,7 @@ bool plan_make(struct queue *q, struct item *i, struct err *err);
 void copy_head(struct buf *out, const struct item *i, const struct action *a);
 /* Where a notice to the message's sender goes; may be nowhere. A bounce for a sender who cannot be
  * reached goes to postmaster. */
-enum notice_kind { NOTICE_FAILURE, NOTICE_SUCCESS };
+enum notice_kind { NOTICE_FAILURE, NOTICE_SUCCESS, NOTICE_POSTMASTER };
 struct notice_target {
 	struct str address;
 	bool remote;
@@ -221,6 +243,12 @@ bool bounce_late(struct queue *q, struct item *i, const struct action *a, int ou
 /* A delivery notice where the sender asked for one (NOTIFY=SUCCESS); action: enum dsn_action. */
 bool success_late(struct queue *q, struct item *i, const struct action *a, int action, struct str mta,
 		  struct err *err);
+/* Postmaster learns that mail is held, and why. */
+struct held {
+	struct str id; /* or another name */
+	const char *sender, *recipient, *why;
+};
+bool held_tell(struct queue *q, const struct held *h, struct err *err);
 /* "Not delivered yet", where the sender did not decline it. */
 bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic,
 		struct str mta, struct err *err);
@@ -232,6 +260,14 @@ bool spool_load(struct queue *q, struct err *err);
  * synced: until the next checkpoint the journals have the message. */
 bool spool_defer(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
 		 const struct put_off *p, struct err *err);
+/* A file for one action, not to be tried until released; why is kept with it, and postmaster told. */
+bool spool_put_aside(struct queue *q, const struct item *i, const struct action *a, const char *why,
+		     bool tell, struct err *err);
+/* Its side file has become shorter than what was accepted; why says by how much. */
+bool item_is_short(const struct item *i, char why[120]);
+/* Files, due now, for what was planned of a message that was held whole, in place of its own; durable
+ * when it returns. On failure nothing has changed. */
+bool spool_split(struct queue *q, struct item *i, const struct plan *planned, struct err *err);
 /* The same for actions that are being carried out; busy until spool_again or spool_finished. */
 bool spool_under_way(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
 		     struct deferred **out, struct err *err);
@@ -250,6 +286,10 @@ bool spool_history(struct queue *q, const struct id *id, uint32_t action, struct
 /* Names in done/ now, so that they can be removed after a checkpoint. */
 void spool_sweep_begin(struct queue *q, struct buf *names);
 void spool_sweep(struct queue *q, struct str names);
+/* What could not be read, of a claimed one: held when it is damaged, else for another time. */
+void spool_unreadable(struct queue *q, struct deferred *d, const struct err *why, int64_t next_try_s);
+/* Tells postmaster of what a start has found and held. False: not of all of it; later. */
+bool spool_tell_held(struct queue *q);
 /* The next one that is due, marked busy; NULL: none, *out_next_s is when to look again (0: never). */
 struct deferred *spool_take_due(struct queue *q, int64_t now_s, int64_t *out_next_s);
 int64_t spool_next_try(const struct queue *q, unsigned attempts); /* when after so many attempts */
@@ -257,8 +297,8 @@ int64_t spool_next_try(const struct queue *q, unsigned attempts); /* when after 
 void spool_released(struct queue *q, struct deferred *d);
 /* With the lock: it is the caller's until spool_released or spool_finished. False: it is at work. */
 bool spool_claim(struct queue *q, struct deferred *d);
-/* Durable after spool_hold_sync. Of a claimed one. */
-bool spool_hold(struct queue *q, struct deferred *d, bool hold, struct err *err);
+/* Durable after spool_hold_sync. Of a claimed one. The reason is kept with it; NULL: as it was. */
+bool spool_hold(struct queue *q, struct deferred *d, bool hold, const char *why, struct err *err);
 bool spool_hold_sync(struct queue *q, struct err *err);
 void deferred_free(struct queue *q, struct deferred *d);
 

@@ -32,6 +32,8 @@ struct bed {
 	bool with_relay;
 	_Atomic int relayed, routes; /* recipients the played server took; questions to dns */
 	_Atomic bool down;           /* dead.example does not answer */
+	struct id last; /* submitted */
+	unsigned crashes; /* that "last" is said to have been at work in */
 	struct arena *arena;
 };
 
@@ -252,6 +254,8 @@ static void start(struct bed *b)
 	if (b->with_relay)
 		o.relay = (struct relay_services){b, route, relay};
 	assert_done(queue_open(&o, &b->queue, &err), err);
+	if (b->crashes)
+		queue_suspect(b->queue, id_str(&b->last), STR_NONE, b->crashes, 77);
 	assert_done(queue_source_add(b->queue, "smtp-0", b->smtp_dir, &err), err);
 	assert_done(queue_recover(b->queue, &err), err);
 	assert_done(queue_start(b->queue, &err), err);
@@ -276,6 +280,7 @@ static bool submit(struct bed *b, const struct letter *l, struct err *err)
 	struct recipient *r = arena_zalloc(a, 4 * sizeof *r);
 	if (l->from[0] && !address_parse(a, str_of(l->from), 0, &e.reverse_path, err))
 		return false;
+	b->last = e.id;
 	e.reverse_path_text = str_of(l->from);
 	e.rcpt = r;
 	for (struct str rest = str_of(l->to); rest.p;) {
@@ -617,6 +622,155 @@ static void a_new_journal_is_read(void **state)
 	stop(b);
 }
 
+/* ---- held ------------------------------------------------------------------------------- */
+
+static struct str control(struct bed *b, const char *verb)
+{
+	BUF_SCOPED request = {0};
+	BUF_SCOPED reply = {0};
+	buf_fmt(&request, "{\"verb\":\"queue.%s\",\"all\":true}", verb);
+	queue_control(b->queue, buf_str(&request), &reply);
+	return arena_str(b->arena, buf_str(&reply));
+}
+
+static void has(struct str text, const char *what)
+{
+	if (str_find(text, str_of(what)) == STR_NPOS)
+		fail_msg("no %s in %.*s", what, STR_ARG(text));
+}
+
+/* Until the deferred mail that is due has been tried. */
+static void settle_down(struct bed *b, uint64_t deferred)
+{
+	struct queue_counts c;
+	for (int i = 0; i < 2000; i++) {
+		drain(b);
+		queue_counts(b->queue, &c);
+		if (c.deferred == deferred)
+			return;
+		usleep(5000);
+	}
+	fail_msg("%d deferred", (int)c.deferred);
+}
+
+/* PROCESSES C6: four crashes with a message that was not planned yet. */
+static void what_crashes_the_queue_is_held_whole(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	b->away = true;
+	post(b, "a@x", "both@x", "good");
+	post(b, "a@x", "both@x,nobody@x", "bad");
+	for (int i = 0; i < 200 && b->queue->unplanned_n < 2; i++)
+		usleep(5000);
+	stop(b);
+	b->away = false;
+	b->crashes = HOLD_CRASHES;
+	start(b);
+	settle_down(b, 1);
+	assert_str("a", subjects(b, "a@x"), STR("good"));
+	for (int i = 0; i < 200 && !str_eq(subjects(b, "b@x"), STR("good,bounce")); i++)
+		usleep(5000);
+	assert_str("postmaster is told", subjects(b, "b@x"), STR("good,bounce"));
+	has(control(b, "list"), "\"held\"");
+	has(control(b, "list"), "at work in 4 crashes of the queue");
+	stop(b);
+
+	for (int again = 0; again < 2; again++) { /* the master says the same; later it is another one */
+		start(b);
+		settle_down(b, 1);
+		has(control(b, "list"), "at work in 4 crashes of the queue");
+		assert_str("a", subjects(b, "a@x"), STR("good"));
+		stop(b);
+		b->crashes = 0;
+	}
+	start(b);
+	has(control(b, "release"), "\"changed\":1");
+	settle_down(b, 0);
+	assert_str("a", subjects(b, "a@x"), STR("good,bad,bounce")); /* nobody@x */
+	assert_str("b", subjects(b, "b@x"), STR("good,bounce,bad"));
+	stop(b);
+	b->crashes = HOLD_CRASHES; /* what was known when it was released */
+	start(b);
+	drain(b);
+	assert_str("a", subjects(b, "a@x"), STR("good,bad,bounce"));
+	stop(b);
+}
+
+/* Its split into a file for each action is cut off: nothing was begun, all is planned anew. */
+static void a_released_message_is_delivered_once(void **state)
+{
+	struct bed *b = *state;
+	char name[64];
+	struct err err = {0};
+	start(b);
+	b->away = true;
+	post(b, "a@x", "both@x", "bad");
+	for (int i = 0; i < 200 && b->queue->unplanned_n < 1; i++)
+		usleep(5000);
+	stop(b);
+	b->crashes = HOLD_CRASHES;
+	start(b);
+	stop(b);
+	b->away = false;
+	start(b);
+	settle_down(b, 1);
+	assert_done(queue_settle(b->queue, &err), err);
+	struct item *i;
+	assert_done(spool_item(b->queue, b->queue->deferred, &i, &err), err);
+	const struct action part = {
+		.number = 0, .kind = ACTION_PLACE, .account = STR("a@x"), .mailbox = STR("INBOX")};
+	assert_done(spool_put_aside(b->queue, i, &part, "", false, &err), err);
+	arena_free(i->arena);
+	stop(b);
+	b->crashes = 0;
+	snprintf(name, sizeof name, "deferred/%.*s-0", ID_LEN, b->last.c);
+	assert_int_equal(faccessat(b->spool, name, F_OK, 0), 0);
+	start(b);
+	assert_int_not_equal(faccessat(b->spool, name, F_OK, 0), 0);
+	control(b, "release");
+	settle_down(b, 0);
+	assert_str("a", subjects(b, "a@x"), STR("bad"));
+	stop(b);
+}
+
+static void a_damaged_file_is_held(void **state)
+{
+	struct bed *b = *state;
+	char name[64];
+	b->over_quota_temp = true;
+	for (int how = 0; how < 3; how++) {
+		start(b);
+		post(b, "a@x", "full@x", "waits");
+		settle_down(b, 1);
+		stop(b);
+		snprintf(name, sizeof name, "deferred/%.*s-0", ID_LEN, b->last.c);
+		FD_SCOPED fd = openat(b->spool, name, O_RDWR | O_CLOEXEC);
+		assert_true(fd >= 0);
+		BUF_SCOPED whole = {0};
+		struct err err = {0};
+		assert_done(file_read_whole(b->spool, name, 1 << 20, &whole, &err), err);
+		size_t content = str_find(buf_str(&whole), STR("Subject: waits"));
+		assert_int_equal(ftruncate(fd, how == 0 ? (off_t)content : how == 1 ? 12 : 0), 0);
+		b->cold = how == 2;
+		start(b);
+		settle_down(b, how == 0); /* the others have no head: spool/damaged */
+		struct str told = STR("bounce,bounce,bounce");
+		for (int i = 0; i < 400 && subjects(b, "b@x").n < (size_t)(how * 7 + 6); i++)
+			usleep(5000);
+		assert_str("postmaster is told", subjects(b, "b@x"), str_sub(told, 0, (size_t)(how * 7 + 6)));
+		if (how == 0) {
+			has(control(b, "list"), "damaged: ");
+			has(control(b, "remove"), "\"changed\":1");
+		} else {
+			snprintf(name, sizeof name, "damaged/%.*s-0", ID_LEN, b->last.c);
+			assert_int_equal(faccessat(b->spool, name, F_OK, 0), 0);
+		}
+		stop(b);
+		b->cold = false;
+	}
+}
+
 #ifdef PABAL_FAULTS
 static const struct letter killed[] = {
 	{"b@x", "both@x", "k1"},
@@ -698,6 +852,9 @@ int main(void)
 		T(a_loop_is_caught),
 		T(false_positions_hide_nothing),
 		T(a_new_journal_is_read),
+		T(what_crashes_the_queue_is_held_whole),
+		T(a_released_message_is_delivered_once),
+		T(a_damaged_file_is_held),
 #ifdef PABAL_FAULTS
 		cmocka_unit_test(killed_at_each_step),
 #endif

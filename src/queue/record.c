@@ -81,7 +81,7 @@ static bool get_action(struct scan *s, struct action *out)
 	    !scan_le_str(s, GENERATED_MAX, &out->generated))
 		return false;
 	out->kind = (enum action_kind)kind;
-	return kind == ACTION_PLACE || kind == ACTION_REMOTE;
+	return kind >= ACTION_PLACE && kind <= ACTION_WHOLE;
 }
 
 bool plan_decode(struct str in, struct arena *a, struct plan *out, struct err *err)

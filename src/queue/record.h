@@ -24,6 +24,7 @@ bool message_record_split(struct str record, struct arena *a, struct envelope *o
 enum action_kind {
 	ACTION_PLACE = 1, /* into a mailbox of an account */
 	ACTION_REMOTE,    /* to another server */
+	ACTION_WHOLE,     /* not planned yet: held as it is, and planned when it is released */
 };
 struct action {
 	uint32_t number;
@@ -34,7 +35,8 @@ struct action {
 	uint32_t rcpt_index;  /* recipient in the envelope that it serves; RCPT_NONE: none (a bounce) */
 	struct str generated; /* whole content, when it is not the message's own */
 };
-enum { RCPT_NONE = 0xffffffff, ACTIONS_MAX = 20000, ACTION_LATE = 1000000 };
+enum { RCPT_NONE = 0xffffffff, ACTIONS_MAX = 20000, ACTION_WHOLE_NUMBER = 900000,
+       ACTION_LATE = 1000000 };
 struct plan {
 	struct id id;      /* the message's */
 	struct str source; /* name of the journal it came from; empty: everything is generated */

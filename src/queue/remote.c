@@ -236,6 +236,31 @@ static bool unit_bounce(struct queue *q, struct unit *u, const struct action *a,
 	return true;
 }
 
+static void unit_finish(struct queue *q, struct unit *u)
+{
+	struct item *i = u->item;
+	if (i->deferred)
+		spool_finished(q, i->deferred);
+	for (size_t k = 0; k < u->n; k++)
+		action_ended(q, i, u->actions[k]);
+	unit_free(u);
+}
+
+/* A side file that became shorter helps no later attempt: for the administrator. How many were put aside. */
+static size_t unit_put_aside(struct queue *q, struct unit *u, const struct action **left, size_t n)
+{
+	struct err err = {0};
+	char why[120];
+	size_t done = 0;
+	log_context(STR_NONE, id_str(&u->item->id), STR_NONE);
+	while (done < n && item_is_short(u->item, why) &&
+	       spool_put_aside(q, u->item, left[done], why, true, &err))
+		ended(q, u, left[done++], ENDED_DEFERRED);
+	if (err.kind != ERR_NONE)
+		log_err(LOG_ERROR, "queue.hold.failed", &err);
+	return done;
+}
+
 /* The rest is tried later. */
 static void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n,
 			 struct put_off p)
@@ -243,6 +268,13 @@ static void unit_put_off(struct queue *q, struct unit *u, const struct action **
 	struct item *i = u->item;
 	struct deferred *d = i->deferred;
 	struct err err = {0};
+	size_t aside = d ? 0 : unit_put_aside(q, u, left, n);
+	left += aside;
+	n -= aside;
+	if (aside && !n) {
+		unit_finish(q, u);
+		return;
+	}
 	if (!p.next_try_s)
 		p.next_try_s = spool_next_try(q, d ? d->attempts + 1u : 1);
 	if (d) {
@@ -268,16 +300,7 @@ static void unit_put_off(struct queue *q, struct unit *u, const struct action **
 	log_context(STR_NONE, id_str(&i->id), STR_NONE);
 	log_event(LOG_INFO, "queue.deferred", K_STR(rcpt, left[0]->account), K_CSTR(why, p.why),
 		  K_INT(count, n));
-	for (size_t k = 0; k < u->n; k++)
-		action_ended(q, i, u->actions[k]);
-	unit_free(u);
-}
-
-static void unit_finish(struct queue *q, struct unit *u)
-{
-	struct item *i = u->item;
-	if (i->deferred)
-		spool_finished(q, i->deferred);
+	log_context_clear();
 	for (size_t k = 0; k < u->n; k++)
 		action_ended(q, i, u->actions[k]);
 	unit_free(u);
@@ -581,6 +604,7 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 	/* A notice is from nobody (RFC 5321 4.5.5). */
 	bool notice = u->actions[0]->generated.n > 0;
 	struct envelope none = {.id = i->id, .received_us = clock_wall_us(), .origin = ENVELOPE_LOCAL};
+	log_context(STR_NONE, id_str(&i->id), STR_NONE);
 	struct relay_job job = {
 		.id = i->id,
 		.destination = d->shape->name,
@@ -612,6 +636,7 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 	r->jobs++;
 	shape_begin(d->shape, clock_wall_us());
 	q->o.relay.relay(q->o.relay.ctx, &job, on_result, u);
+	log_context_clear();
 }
 
 /* What a reply tells about our speed: the table of share/explain.tsv knows the providers' wordings. */
@@ -769,17 +794,15 @@ static void take_due(struct remote *r, int64_t *wake_us)
 	for (struct deferred *d; (d = spool_take_due(q, now_s, &next_s));) {
 		struct item *i;
 		struct err err = {0};
+		log_context(STR_NONE, id_str(&d->id), STR_NONE);
 		if (spool_item(q, d, &i, &err)) {
 			item_enter(q, i, 0);
 			item_dispatch(q, i);
 			continue;
 		}
-		log_err(LOG_ERROR, "queue.deferred.damaged", &err);
-		spool_again(q, d, &(struct put_off){.why = err.text, .next_try_s = now_s + HELD_MAX_S});
-		lock_take(&q->lock);
-		spool_released(q, d);
-		lock_drop(&q->lock);
+		spool_unreadable(q, d, &err, now_s + HELD_MAX_S);
 	}
+	log_context_clear();
 	if (next_s && next_s * 1000000 < *wake_us)
 		*wake_us = next_s * 1000000;
 }

@@ -9,8 +9,11 @@
 #include "queue/queue_int.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/log.h"
+#include "mail/date.h"
 #include "mail/dsn.h"
+#include "mail/trace.h"
 
 #include <string.h>
 
@@ -63,33 +66,19 @@ struct str notice_write(struct queue *q, const struct item *i, struct arena *a, 
 /* Part of the number of a late action: one message may have several notices. */
 enum late_kind { LATE_BOUNCE, LATE_SUCCESS, LATE_DELAY };
 
-/* A plan of its own: durable when this returns; then its placing begins. */
-static bool late_plan(struct queue *q, struct item *i, const struct action *a, enum late_kind kind,
-		      struct str notice, struct err *err)
+/* A plan of its own: durable when this returns; then its placing begins. The item, which has its id, is
+ * taken in any case. */
+static bool notice_plan(struct queue *q, struct item *late, const struct notice_target *to, size_t n,
+			uint32_t number,
+			struct str notice, struct err *err)
 {
-	struct item *late = item_new(q);
-	struct notice_target *to;
-	size_t n;
-	if (!notice_targets(q, i, kind == LATE_BOUNCE ? NOTICE_FAILURE : NOTICE_SUCCESS, late->arena, &to,
-			    &n, err)) {
-		arena_free(late->arena);
-		return false;
-	}
-	if (!n) {
-		if (kind == LATE_BOUNCE)
-			log_event(LOG_ERROR, "queue.bounce.undeliverable",
-				  K_STR(from, i->envelope.reverse_path_text));
-		arena_free(late->arena);
-		return true;
-	}
-	late->id = i->id;
 	late->bytes = notice.n + 1024;
-	late->plan.id = i->id;
+	late->plan.id = late->id;
 	late->plan.actions = arena_array(late->arena, n, sizeof *late->plan.actions);
 	struct str text = arena_str(late->arena, notice);
 	for (size_t k = 0; k < n; k++) {
 		late->plan.actions[k] = notice_action(&to[k], text);
-		late->plan.actions[k].number = ACTION_LATE + (a->number * 4 + kind) * 16 + (uint32_t)k % 16;
+		late->plan.actions[k].number = number + (uint32_t)k % 16;
 	}
 	late->plan.n = n;
 	item_enter(q, late, journal_committed(q->journal) + 1);
@@ -99,6 +88,30 @@ static bool late_plan(struct queue *q, struct item *i, const struct action *a, e
 	if (!ok)
 		late->plan.n = 0; /* nothing is to be done: the dispatch ends it */
 	item_dispatch(q, late);
+	return ok;
+}
+
+static uint32_t late_number(const struct action *a, enum late_kind kind)
+{
+	return ACTION_LATE + (a->number * 4 + kind) * 16;
+}
+
+static bool late_plan(struct queue *q, struct item *i, const struct action *a, enum late_kind kind,
+		      struct str notice, struct err *err)
+{
+	struct item *late = item_new(q);
+	struct notice_target *to;
+	size_t n;
+	bool ok = notice_targets(q, i, kind == LATE_BOUNCE ? NOTICE_FAILURE : NOTICE_SUCCESS, late->arena,
+				 &to, &n, err);
+	if (ok && n) {
+		late->id = i->id;
+		return notice_plan(q, late, to, n, late_number(a, kind), notice, err);
+	}
+	if (ok && kind == LATE_BOUNCE)
+		log_event(LOG_ERROR, "queue.bounce.undeliverable",
+			  K_STR(from, i->envelope.reverse_path_text));
+	arena_free(late->arena);
 	return ok;
 }
 
@@ -149,4 +162,46 @@ bool delay_late(struct queue *q, struct item *i, const struct action *a, struct 
 		.will_retry_until_unix = i->envelope.received_us / 1000000 + q->o.expire_s,
 	};
 	return notice_late(q, i, a, LATE_DELAY, &r, err);
+}
+
+/* ---- to postmaster ------------------------------------------------------------------------- */
+
+static void held_text(struct queue *q, const struct held *h, struct buf *out)
+{
+	buf_add(out, STR("Date: "));
+	date_format(out, date_local(clock_wall_s()));
+	buf_fmt(out, "\r\nFrom: Mail Delivery System <MAILER-DAEMON@%.*s>\r\nTo: <%.*s>\r\n"
+		"Subject: =?utf-8?B?", STR_ARG(q->o.hostname), STR_ARG(q->o.postmaster));
+	base64_encode(out, STR("메일을 보류했습니다"));
+	buf_add(out, STR("?=\r\n (Mail is held)\r\nMessage-ID: "));
+	message_id_new(out, q->o.hostname);
+	buf_fmt(out, "\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+		"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+		"보류한 메일이 있습니다. 관리자가 결정할 때까지 배달하지 않습니다.\r\n"
+		"Mail is held: it is not delivered until an administrator decides.\r\n\r\n"
+		"  ID:           %.*s\r\n  From/보낸 이: <%s>\r\n  To/받는 이:   <%s>\r\n"
+		"  Why/이유:     %s\r\n\r\n"
+		"    pabal queue show %.*s\r\n"
+		"    pabal queue release %.*s    (다시 시도 / try it again)\r\n"
+		"    pabal queue bounce %.*s     (반송 / return it to its sender)\r\n"
+		"    pabal queue remove %.*s     (버림 / drop it)\r\n",
+		STR_ARG(h->id), h->sender, h->recipient, h->why, STR_ARG(h->id), STR_ARG(h->id),
+		STR_ARG(h->id), STR_ARG(h->id));
+}
+
+bool held_tell(struct queue *q, const struct held *h, struct err *err)
+{
+	struct item *late = item_new(q);
+	BUF_SCOPED text = {0};
+	struct notice_target *to;
+	size_t n;
+	/* An id of its own: the held message's would be held too. */
+	late->id = id_new();
+	bool ok = notice_targets(q, late, NOTICE_POSTMASTER, late->arena, &to, &n, err);
+	if (ok && n) {
+		held_text(q, h, &text);
+		return notice_plan(q, late, to, n, ACTION_LATE, buf_str(&text), err);
+	}
+	arena_free(late->arena);
+	return ok;
 }

@@ -14,7 +14,9 @@
  * done. What has been done after all: its DONE or OUTCOME is made durable, then the file moves to
  * spool/done, and goes with the next checkpoint: so a crash finds either the file in deferred (and the
  * store adopts what is placed already) or a durable record, and in done/ the content to repair it.
- * An empty file of the same name in spool/hold: not to be tried until released.
+ * A file of the same name in spool/hold: not to be tried until released; it says why. It is durable
+ * before the file that it holds appears. A file that cannot be read any more is held as well, or, when
+ * not even its head can, goes to spool/damaged.
  */
 #include "queue/queue_int.h"
 
@@ -41,6 +43,7 @@ enum {
 	HISTORY_MAX = ATTEMPTS_KEPT * (2 * ATTEMPT_TEXT_MAX + 64),
 	REASON_MAX = 120,         /* octets kept in memory */
 	NOT_IN_HEAP = UINT32_MAX,
+	WHY_MAX = 300,
 };
 static const char magic[8] = "PABALD2\n";
 
@@ -62,9 +65,9 @@ static bool spool_name_parse(const char *name, struct id *id, uint32_t *action)
 
 bool spool_open(struct queue *q, struct err *err)
 {
-	static const char *const names[] = {"deferred", "done", "tmp", "hold"};
-	int *const fds[] = {&q->deferred_fd, &q->done_fd, &q->tmp_fd, &q->hold_fd};
-	for (int k = 0; k < 4; k++) {
+	static const char *const names[] = {"deferred", "done", "tmp", "hold", "damaged"};
+	int *const fds[] = {&q->deferred_fd, &q->done_fd, &q->tmp_fd, &q->hold_fd, &q->damaged_fd};
+	for (int k = 0; k < 5; k++) {
 		if (file_mkdirat(q->o.spool_fd, names[k], 0700) != 0 && errno != EEXIST)
 			return err_sys(err, "cannot create spool/%s", names[k]);
 		*fds[k] = file_openat(q->o.spool_fd, names[k], O_RDONLY | O_DIRECTORY, 0);
@@ -396,6 +399,84 @@ bool spool_defer(struct queue *q, const struct item *i, const struct action *con
 	return true;
 }
 
+/* ---- what is held ------------------------------------------------------------------------ */
+
+static bool marker_write(struct queue *q, const char *name, const char *why, struct err *err)
+{
+	FD_SCOPED fd = file_openat(q->hold_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0)
+		return err_sys(err, "cannot write in spool/hold");
+	return file_write_all(fd, why, strlen(why), err) &&
+	       (file_fsync(fd) == 0 || err_sys(err, "cannot sync a file in spool/hold"));
+}
+
+/* The planner tells postmaster. */
+static void tell_soon(struct queue *q)
+{
+	LOCK_SCOPED(&q->lock);
+	q->tell_us = 1;
+	cond_signal(&q->work);
+}
+
+bool item_is_short(const struct item *i, char why[120])
+{
+	struct stat st;
+	if (i->side_fd < 0 || fstat(i->side_fd, &st) != 0 || (uint64_t)st.st_size >= i->side_bytes)
+		return false;
+	snprintf(why, 120, "damaged: of its side file %lld of %llu octets are left", (long long)st.st_size,
+		 (unsigned long long)i->side_bytes);
+	return true;
+}
+
+bool spool_put_aside(struct queue *q, const struct item *i, const struct action *a, const char *why,
+		     bool tell, struct err *err)
+{
+	char name[SPOOL_NAME_MAX], ignored[120];
+	struct item kept = *i;
+	struct stat st;
+	spool_name(name, &i->id, a->number);
+	if (item_is_short(i, ignored) && fstat(i->side_fd, &st) == 0)
+		kept.side_bytes = (uint64_t)st.st_size; /* what is left of it */
+	if (!marker_write(q, name, why, err) || !spool_hold_sync(q, err) ||
+	    !write_named(q, &kept, &a, 1, NULL, STR_NONE, err))
+		return false;
+	struct deferred *d = deferred_new(q, i, &a, 1, i->content.n + kept.side_bytes);
+	d->held = true;
+	d->untold = tell;
+	lock_take(&q->lock);
+	reason_set(q, d, str_of(why));
+	lock_drop(&q->lock);
+	deferred_enter(q, d);
+	log_event(LOG_ERROR, "queue.held", K_STR(rcpt, a->account), K_CSTR(why, why));
+	if (tell)
+		tell_soon(q);
+	return true;
+}
+
+bool spool_split(struct queue *q, struct item *i, const struct plan *planned, struct err *err)
+{
+	struct deferred *whole = i->deferred;
+	for (size_t k = 0; k < planned->n; k++) {
+		const struct action *a = &planned->actions[k];
+		if (!write_named(q, i, &a, 1, NULL, STR_NONE, err))
+			return false;
+	}
+	if (!spool_sync(q, err) || !outcome_write(q, i, &i->plan.actions[0], ENDED_RETRIED, true, err))
+		return false;
+	spool_finished(q, whole);
+	/* A start that finds the whole file drops the others: they must not have begun by then. */
+	if (file_fsync(q->deferred_fd) != 0 || file_fsync(q->done_fd) != 0)
+		log_event(LOG_ERROR, "queue.spool.sync_failed", K_INT(errno, errno));
+	for (size_t k = 0; k < planned->n; k++) {
+		const struct action *a = &planned->actions[k];
+		struct deferred *d = deferred_new(q, i, &a, 1, i->content.n);
+		d->next_try_s = (uint32_t)clock_wall_s();
+		deferred_enter(q, d);
+	}
+	remote_poke(q);
+	return true;
+}
+
 bool spool_under_way(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,
 		     struct deferred **out, struct err *err)
 {
@@ -573,18 +654,65 @@ static void load_attempts(struct queue *q, struct deferred *d, struct str histor
 	reason_set(q, d, last.reply);
 }
 
-static void load_one(struct queue *q, const char *name)
+static bool load_head(struct queue *q, const char *name, struct item *i, uint64_t *out_content,
+		      struct str *out_history, struct err *err)
+{
+	if (!q->o.cold)
+		return read_head(q->deferred_fd, name, i, out_content, out_history, err);
+	bool ok = read_deferred(q->deferred_fd, name, i, out_history, err);
+	*out_content = i->content.n;
+	return ok;
+}
+
+static void load_marker(struct queue *q, struct deferred *d, const char *name)
+{
+	BUF_SCOPED why = {0};
+	struct err err = {0};
+	if (!file_read_whole(q->hold_fd, name, WHY_MAX, &why, &err) && err.kind == ERR_NOT_FOUND)
+		return;
+	d->held = true;
+	LOCK_SCOPED(&q->lock);
+	if (why.n)
+		reason_set(q, d, buf_str(&why));
+}
+
+/* Has the journal a plan of it? Then its actions are carried out from there. */
+static bool is_planned(struct queue *q, const struct id *id)
+{
+	for (const struct recovered *r = q->recovered; r; r = r->next)
+		if (memcmp(r->plan.id.c, id->c, ID_LEN) == 0)
+			return true;
+	return false;
+}
+
+/* Nobody could try it, list it, or take it away by name. */
+static void load_damaged(struct queue *q, const char *name)
+{
+	if (file_renameat(q->deferred_fd, name, q->damaged_fd, name) != 0)
+		log_event(LOG_ERROR, "queue.deferred.stuck", K_CSTR(path, name), K_INT(errno, errno));
+	else
+		q->damaged_n++;
+}
+
+static void load_one(struct queue *q, const char *name, const struct id *id)
 {
 	ARENA_SCOPED a = arena_new();
 	struct item i = {.arena = a, .side_fd = -1};
 	struct err bad = {0};
 	struct str history = STR_NONE;
 	uint64_t content = 0;
-	bool ok = q->o.cold ? read_deferred(q->deferred_fd, name, &i, &history, &bad)
-			    : read_head(q->deferred_fd, name, &i, &content, &history, &bad);
-	if (!ok) {
-		/* After a power loss: not synced, so the journal still has it. Else: for the operator. */
-		log_err(q->o.cold ? LOG_WARN : LOG_ERROR, "queue.deferred.damaged", &bad);
+	log_context(STR_NONE, id_str(id), STR_NONE);
+	bool ok = load_head(q, name, &i, &content, &history, &bad);
+	if (!ok && q->o.cold && is_planned(q, id)) {
+		log_err(LOG_WARN, "queue.deferred.damaged", &bad); /* it was not synced yet */
+		return;
+	}
+	if (!ok)
+		log_err(LOG_ERROR, "queue.deferred.damaged", &bad);
+	if (!ok && bad.kind != ERR_CORRUPT)
+		return; /* the disk's doing: the next start tries again */
+	if (!ok && !i.id.c[0]) { /* not even the head */
+		load_damaged(q, name);
 		return;
 	}
 	const struct action **actions = arena_array(a, i.plan.n, sizeof *actions);
@@ -592,8 +720,10 @@ static void load_one(struct queue *q, const char *name)
 		actions[k] = &i.plan.actions[k];
 		note_ended(q, &i.id, actions[k]->number); /* the file is what counts now */
 	}
-	struct deferred *d = deferred_new(q, &i, actions, i.plan.n, q->o.cold ? i.content.n : content);
+	struct deferred *d = deferred_new(q, &i, actions, i.plan.n, content);
 	load_attempts(q, d, history);
+	d->damaged = !ok;
+	load_marker(q, d, name);
 	/* What is due, all at once, would be a burst: spread over a minute. For a mailbox at once: a life
 	 * that was killed may have placed it already (queue_settle waits for these). */
 	d->loaded = d->kind == ACTION_PLACE;
@@ -603,8 +733,69 @@ static void load_one(struct queue *q, const char *name)
 		d->next_try_s = (uint32_t)now;
 	else if (d->next_try_s <= now || d->next_try_s > now + q->o.expire_s)
 		d->next_try_s = (uint32_t)(now + (int64_t)(random_u64() % (spread < 60 ? spread : 60)));
-	d->held = faccessat(q->hold_fd, name, F_OK, 0) == 0;
 	deferred_enter(q, d);
+}
+
+/* Parts of a message that is still there whole: its split did not end, and none of them has begun. */
+static void drop_parts(struct queue *q)
+{
+	for (const struct deferred *whole = q->deferred; whole; whole = whole->next) {
+		for (struct deferred *d = q->deferred, *next; whole->kind == ACTION_WHOLE && d; d = next) {
+			char name[SPOOL_NAME_MAX];
+			next = d->next;
+			if (d->kind == ACTION_WHOLE || memcmp(d->id.c, whole->id.c, ID_LEN))
+				continue;
+			spool_name(name, &d->id, d->action);
+			file_unlinkat(q->deferred_fd, name, 0);
+			lock_take(&q->lock);
+			deferred_leave(q, d);
+			lock_drop(&q->lock);
+			deferred_free(q, d);
+		}
+	}
+}
+
+/* Markers of files that never came to be. After a power loss they may yet, from the journal. */
+static void sweep_markers(struct queue *q)
+{
+	int fd = file_openat(q->hold_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		fd_close(&fd);
+		return;
+	}
+	for (struct dirent *e; (e = readdir(dir));) {
+		struct id id;
+		uint32_t action;
+		if (spool_name_parse(e->d_name, &id, &action) &&
+		    faccessat(q->deferred_fd, e->d_name, F_OK, 0) != 0 && errno == ENOENT)
+			file_unlinkat(q->hold_fd, e->d_name, 0);
+	}
+	closedir(dir);
+}
+
+/* What brought us down again and again, or cannot be read, is not tried. */
+static bool hold_loaded(struct queue *q, struct err *err)
+{
+	for (struct deferred *d = q->deferred; d; d = d->next) {
+		char why[WHY_MAX];
+		unsigned crashes = suspicion(q, &d->id);
+		if (d->held || (!d->damaged && crashes < HOLD_CRASHES))
+			continue;
+		if (d->damaged)
+			snprintf(why, sizeof why, "damaged: its file in the spool cannot be read");
+		else
+			snprintf(why, sizeof why, "at work in %u crashes of the queue", crashes);
+		if (!spool_hold(q, d, true, why, err) || !spool_hold_sync(q, err))
+			return false;
+		lock_take(&q->lock);
+		heap_remove(q, d);
+		lock_drop(&q->lock);
+		d->untold = true;
+		log_event(LOG_ERROR, "queue.held", K_STR(qid, id_str(&d->id)), K_CSTR(rcpt, d->account),
+			  K_CSTR(why, why));
+	}
+	return true;
 }
 
 bool spool_load(struct queue *q, struct err *err)
@@ -619,10 +810,14 @@ bool spool_load(struct queue *q, struct err *err)
 		struct id id;
 		uint32_t action;
 		if (spool_name_parse(e->d_name, &id, &action))
-			load_one(q, e->d_name);
+			load_one(q, e->d_name, &id);
 	}
 	closedir(dir);
-	return true;
+	log_context_clear();
+	drop_parts(q);
+	if (!q->o.cold)
+		sweep_markers(q);
+	return hold_loaded(q, err);
 }
 
 /* ---- afterwards -------------------------------------------------------------------------- */
@@ -645,6 +840,71 @@ void spool_finished(struct queue *q, struct deferred *d)
 	deferred_free(q, d);
 }
 
+void spool_unreadable(struct queue *q, struct deferred *d, const struct err *why, int64_t next_try_s)
+{
+	char text[WHY_MAX];
+	struct err err = {0};
+	log_err(LOG_ERROR, "queue.deferred.damaged", why);
+	if (why->kind == ERR_CORRUPT || why->kind == ERR_NOT_FOUND) {
+		snprintf(text, sizeof text, "damaged: its file in the spool cannot be read (%s)", why->text);
+		if (!spool_hold(q, d, true, text, &err) || !spool_hold_sync(q, &err))
+			log_err(LOG_ERROR, "queue.hold.failed", &err);
+		log_event(LOG_ERROR, "queue.held", K_CSTR(rcpt, d->account), K_CSTR(why, text));
+		lock_take(&q->lock);
+		d->untold = d->damaged = true;
+		lock_drop(&q->lock);
+		tell_soon(q);
+	}
+	LOCK_SCOPED(&q->lock);
+	d->next_try_s = (uint32_t)next_try_s;
+	spool_released(q, d);
+}
+
+static bool tell_of(struct queue *q, const struct held *h)
+{
+	struct err err = {0};
+	if (held_tell(q, h, &err))
+		return true;
+	log_err(LOG_WARN, "queue.notice.failed", &err);
+	return false;
+}
+
+bool spool_tell_held(struct queue *q)
+{
+	char why[WHY_MAX];
+	if (q->damaged_n) {
+		snprintf(why, sizeof why, "%llu files that cannot be read were moved to spool/damaged",
+			 (unsigned long long)q->damaged_n);
+		if (!tell_of(q, &(struct held){STR("?"), "?", "?", why}))
+			return false;
+		q->damaged_n = 0;
+	}
+	for (;;) {
+		ARENA_SCOPED tmp = arena_new();
+		lock_take(&q->lock);
+		struct deferred *d = q->deferred;
+		while (d && !d->untold)
+			d = d->next;
+		struct id id = d ? d->id : (struct id){0};
+		uint32_t action = d ? d->action : 0;
+		struct held h = {STR_NONE, "", "", ""};
+		if (d) {
+			h.id = id_str(&id);
+			h.sender = arena_cstr(tmp, str_of(d->sender));
+			h.recipient = arena_cstr(tmp, str_of(d->account));
+			h.why = arena_cstr(tmp, str_of(d->last_error));
+		}
+		lock_drop(&q->lock);
+		if (!h.id.n)
+			return true;
+		if (!tell_of(q, &h))
+			return false;
+		LOCK_SCOPED(&q->lock);
+		for (d = q->deferred; d; d = d->next)
+			d->untold = d->untold && (d->action != action || memcmp(d->id.c, id.c, ID_LEN));
+	}
+}
+
 void spool_released(struct queue *q, struct deferred *d)
 {
 	lock_held(&q->lock);
@@ -663,19 +923,20 @@ bool spool_claim(struct queue *q, struct deferred *d)
 	return true;
 }
 
-bool spool_hold(struct queue *q, struct deferred *d, bool hold, struct err *err)
+bool spool_hold(struct queue *q, struct deferred *d, bool hold, const char *why, struct err *err)
 {
 	char name[SPOOL_NAME_MAX];
 	spool_name(name, &d->id, d->action);
 	if (hold) {
-		FD_SCOPED fd = file_openat(q->hold_fd, name, O_WRONLY | O_CREAT, 0600);
-		if (fd < 0)
-			return err_sys(err, "cannot write in spool/hold");
+		if (!marker_write(q, name, why ? why : d->last_error, err))
+			return false;
 	} else if (file_unlinkat(q->hold_fd, name, 0) != 0 && errno != ENOENT) {
 		return err_sys(err, "cannot remove from spool/hold");
 	}
 	LOCK_SCOPED(&q->lock);
 	d->held = hold;
+	if (why)
+		reason_set(q, d, str_of(why));
 	return true;
 }
 

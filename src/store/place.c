@@ -56,6 +56,20 @@ static void refuse(struct new_message *m, const struct err *err)
 	m->seq = 0;
 }
 
+/* Loops over a batch: should this one end the process, the crash note names it. */
+static void at_work(const struct new_message *m)
+{
+	log_context_qid(id_str(&m->id));
+	for (size_t i = 0; i < m->parts_n; i++)
+		fault_crash("place", m->parts[i]);
+}
+
+/* What follows is done for the batch: one message alone can still be named. */
+static void all_at_work(const struct batch *b)
+{
+	log_context_qid(b->n == 1 ? id_str(&b->m[0].id) : STR_NONE);
+}
+
 static struct str base_of(struct arena *ar, const struct new_message *m)
 {
 	return arena_fmt(ar, "%.*s.%u", ID_LEN, m->id.c, m->action);
@@ -112,6 +126,7 @@ static void write_files(struct batch *b)
 		struct err err;
 		if (!is_placed(m))
 			continue;
+		at_work(m);
 		if (!tmp_write(b->d->fd, m, &b->tmp[i], &err)) {
 			refuse(m, &err);
 			continue;
@@ -298,7 +313,10 @@ static void rename_all(struct batch *b, uint32_t uid)
 {
 	for (size_t i = 0; i < b->n; i++) {
 		struct err err;
-		if (!is_placed(&b->m[i]) || adopt(b, i))
+		if (!is_placed(&b->m[i]))
+			continue;
+		log_context_qid(id_str(&b->m[i].id));
+		if (adopt(b, i))
 			continue;
 		if (!rename_one(b, i, uid, &err)) {
 			refuse(&b->m[i], &err);
@@ -329,6 +347,7 @@ static bool add_rows(struct batch *b, struct index_edit *e, struct err *err)
 		const struct new_message *m = &b->m[i];
 		if (!is_placed(m) || !b->tmp[i].name[0])
 			continue;
+		log_context_qid(id_str(&m->id));
 		struct hot h = {.uid = m->uid,
 				.marks = marks_of(m->flags, b->keywords[i]),
 				.date = m->internaldate,
@@ -403,6 +422,7 @@ static bool change(struct batch *b, struct err *err)
 		return false;
 	rename_all(b, first);
 	undo_incomplete(b);
+	all_at_work(b);
 	/* Without rows the mark stays: who comes next scans. */
 	if (!b->index_ok)
 		return true;
@@ -438,6 +458,7 @@ static bool run(struct batch *b, struct err *err)
 	b->tmp = arena_zalloc(b->ar, b->n * sizeof(*b->tmp));
 	b->keywords = arena_zalloc(b->ar, b->n * sizeof(*b->keywords));
 	write_files(b);
+	all_at_work(b);
 	if (fell_apart(b))
 		remove_unplaced(b);
 	if (all_refused(b))
@@ -449,6 +470,7 @@ static bool run(struct batch *b, struct err *err)
 		for (size_t i = 0; i < b->n; i++)
 			if (is_placed(&b->m[i]))
 				refuse(&b->m[i], err);
+	log_context_qid(STR_NONE);
 	remove_unplaced(b);
 	if (ok && all_refused(b))
 		ok = first_error(b, err);
