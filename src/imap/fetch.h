@@ -19,6 +19,8 @@ enum fetch_item {
 	FETCH_MODSEQ = 128,
 	FETCH_EMAILID = 256,
 	FETCH_THREADID = 512,
+	FETCH_PREVIEW = 1024,  /* RFC 8970 */
+	FETCH_SAVEDATE = 2048, /* RFC 8514 */
 };
 enum fetch_how { FETCH_OCTETS, FETCH_DECODED, FETCH_DECODED_SIZE };
 struct fetch_section {

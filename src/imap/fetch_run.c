@@ -12,14 +12,18 @@
 #include "base/log.h"
 #include "imap/content.h"
 #include "imap/fetch_section.h"
+#include "imap/threadid.h"
 #include "mail/date.h"
 #include "mime/summary.h"
+#include "mime/text.h"
 
 enum {
 	SEEN_AHEAD = 64,
 	SUMMARIES_AHEAD = 32,
 	MEMORY_ITEMS = FETCH_UID | FETCH_FLAGS | FETCH_MODSEQ | FETCH_SIZE,
-	SUMMARY_ITEMS = FETCH_ENVELOPE | FETCH_BODY | FETCH_BODYSTRUCTURE | FETCH_EMAILID,
+	SUMMARY_ITEMS = FETCH_ENVELOPE | FETCH_BODY | FETCH_BODYSTRUCTURE | FETCH_EMAILID |
+			FETCH_THREADID | FETCH_SAVEDATE,
+	DETAIL_ITEMS = FETCH_EMAILID | FETCH_THREADID | FETCH_SAVEDATE,
 };
 
 struct fetch_run *fetch_run_new(struct imap *s, const struct fetch_args *args, struct uid_set seqs)
@@ -120,6 +124,28 @@ static void internaldate_item(struct buf *b, int64_t unix_s)
 	buf_byte(b, '"');
 }
 
+static void detail_items(struct imap *s, struct buf *b, unsigned items, const struct msg_details *d,
+			 const struct summary *sum)
+{
+	if (items & FETCH_EMAILID) {
+		item(b, "EMAILID (");
+		buf_add(b, str_of(d->email_id));
+		buf_byte(b, ')');
+	}
+	if (items & FETCH_THREADID) {
+		item(b, "THREADID (");
+		buf_add(b, thread_id(s->scratch, d, sum));
+		buf_byte(b, ')');
+	}
+	if (items & FETCH_SAVEDATE && d->savedate) {
+		item(b, "SAVEDATE \"");
+		date_format_imap(b, date_local(d->savedate));
+		buf_byte(b, '"');
+	} else if (items & FETCH_SAVEDATE) {
+		item(b, "SAVEDATE NIL");
+	}
+}
+
 /* summary: as read ahead, or empty. */
 static bool stored_items(struct imap *s, struct buf *b, unsigned items, const struct msg *m,
 			 struct str summary, struct err *err)
@@ -136,7 +162,7 @@ static bool stored_items(struct imap *s, struct buf *b, unsigned items, const st
 	if (!(items & SUMMARY_ITEMS))
 		return true;
 	/* One of another version is made again by view_details. */
-	if (!summary.n || items & FETCH_EMAILID || !summary_decode(summary, &sum, err))
+	if (!summary.n || items & DETAIL_ITEMS || !summary_decode(summary, &sum, err))
 		if (!view_details(s->view, m->uid, s->scratch, &d, err) ||
 		    !summary_decode(d.summary, &sum, err))
 			return false;
@@ -152,11 +178,21 @@ static bool stored_items(struct imap *s, struct buf *b, unsigned items, const st
 		item(b, "BODY ");
 		buf_add(b, sum.body);
 	}
-	if (items & FETCH_EMAILID) {
-		item(b, "EMAILID (");
-		buf_add(b, str_of(d.email_id));
-		buf_byte(b, ')');
-	}
+	if (items & DETAIL_ITEMS)
+		detail_items(s, b, items, &d, &sum);
+	return true;
+}
+
+static bool preview_item(struct imap *s, struct content *c, struct err *err)
+{
+	const struct mime_message *m;
+	BUF_SCOPED text = {};
+
+	if (!content_mime(c, &m, err))
+		return false;
+	text_preview(&text, m);
+	item(imap_out(s), "PREVIEW ");
+	write_string(imap_out(s), text.n ? buf_str(&text) : STR(""), imap_utf8(s));
 	return true;
 }
 
@@ -169,9 +205,9 @@ static bool message_items(struct imap *s, struct fetch_run *r, unsigned items, c
 	memory_items(s, items, m, r);
 	if (!stored_items(s, imap_out(s), items, m, summary, err))
 		return false;
-	if (items & FETCH_THREADID)
-		item(imap_out(s), "THREADID NIL"); /* RFC 8474 5.2: no threads here */
 	content_init(&content, s->view, m, s->scratch);
+	if (items & FETCH_PREVIEW)
+		ok = preview_item(s, &content, err);
 	for (size_t i = 0; ok && i < r->args.sections_n; i++) {
 		item(imap_out(s), "");
 		ok = fetch_section_write(s, &content, &r->args.sections[i], files, err);

@@ -197,7 +197,7 @@ static const struct {
 	{"UID", FETCH_UID},           {"FLAGS", FETCH_FLAGS},       {"INTERNALDATE", FETCH_INTERNALDATE},
 	{"RFC822.SIZE", FETCH_SIZE},  {"ENVELOPE", FETCH_ENVELOPE}, {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE},
 	{"BODY", FETCH_BODY},         {"MODSEQ", FETCH_MODSEQ},     {"EMAILID", FETCH_EMAILID},
-	{"THREADID", FETCH_THREADID},
+	{"THREADID", FETCH_THREADID}, {"SAVEDATE", FETCH_SAVEDATE},
 };
 static const struct {
 	const char *word;
@@ -212,6 +212,21 @@ static const struct {
 static bool item_char(unsigned char c)
 {
 	return ascii_is(c, ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) || c == '.';
+}
+
+/* "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"]; preview-mod = "LAZY" (RFC 8970 6). It is made
+ * at once in any case. */
+static bool preview(struct parse *p, struct fetch_args *out)
+{
+	out->items |= FETCH_PREVIEW;
+	if (!scan_lit_nocase(&p->s, STR(" (LAZY")))
+		return true;
+	p->s.p -= 4;
+	do {
+		if (!parse_word(p, STR("LAZY")))
+			return parse_fail(p, "Unknown PREVIEW modifier");
+	} while (scan_byte(&p->s, ' '));
+	return parse_char(p, ')');
 }
 
 /* fetch-att */
@@ -231,6 +246,8 @@ static bool fetch_att(struct parse *p, struct adding *to)
 		if (str_eq_nocase(w, STR("BINARY.SIZE")))
 			return with_section(p, to, FETCH_DECODED_SIZE, true);
 	}
+	if (str_eq_nocase(w, STR("PREVIEW")))
+		return preview(p, to->args);
 	if (str_eq_nocase(w, STR("RFC822")))
 		return old_section(p, to, STR("RFC822"), SECTION_WHOLE, true);
 	if (str_eq_nocase(w, STR("RFC822.HEADER")))

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "imap/content.h"
+#include "imap/threadid.h"
 #include "mail/date.h"
 #include "mail/header.h"
 #include "mime/summary.h"
@@ -221,7 +222,11 @@ static enum search_answer id_key(struct loaded *l, const struct search_key *k)
 {
 	if (l->cost < SEARCH_COST_SUMMARY)
 		return SEARCH_DEAR;
-	return answer(load_summary(l) && str_eq(str_of(l->details.email_id), k->name));
+	if (!load_summary(l))
+		return SEARCH_NO;
+	if (k->kind == SEARCH_THREADID)
+		return answer(str_eq(thread_id(l->s->scratch, &l->details, &l->summary), k->name));
+	return answer(str_eq(str_of(l->details.email_id), k->name));
 }
 
 /* ---- the tree --------------------------------------------------------------------------- */
@@ -293,9 +298,8 @@ static enum search_answer eval(struct loaded *l, const struct search_key *k)
 	case SEARCH_YOUNGER:
 		return date_key(l, k);
 	case SEARCH_EMAILID:
+	case SEARCH_THREADID:
 		return id_key(l, k);
-	case SEARCH_THREADID: /* always NIL here */
-		return SEARCH_NO;
 	case SEARCH_SAVED_BEFORE:
 	case SEARCH_SAVED_ON:
 	case SEARCH_SAVED_SINCE:
