@@ -8,11 +8,11 @@ set -eu
 
 build='build-essential pkg-config meson ninja-build python3 libssl-dev libsqlite3-dev libjansson-dev
 	libcrypt-dev libargon2-dev libidn2-dev libpsl-dev libunbound-dev libutf8proc-dev libzstd-dev zlib1g-dev
-	libseccomp-dev libconfuse-dev libcmocka-dev ca-certificates'
+	libseccomp-dev libconfuse-dev libmariadb-dev libcmocka-dev ca-certificates'
 clang='clang llvm libclang-rt-14-dev'
 test="$clang clang-format clang-tidy cppcheck shellcheck ccache python3-pytest openssl curl swaks libnet-ssleay-perl
 	libauthen-sasl-perl isync fetchmail getmail6 mutt s-nail e2fsprogs
-	python3-dkim python3-nacl python3-cryptography opendkim-tools"
+	python3-dkim python3-nacl python3-cryptography opendkim-tools mariadb-server-core mariadb-client-core"
 fuzz="$clang ccache"
 bench='postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd'
 

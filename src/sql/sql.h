@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * sql/sql.h: a narrow interface to an SQL database; SQLite now, MariaDB behind the same header.
+ * sql/sql.h: a narrow interface to an SQL database: SQLite, and MariaDB (sql/mariadb.h).
  *
  * One connection and its statements belong to one thread at a time (the caller locks). Thin on
  * purpose: the store keeps prepared statements and reads columns without copies. SQL is written
  * with plain "?" in order, so that both engines take it. Failures map to struct err:
- *   ERR_TEMP     busy or locked beyond the time-out, out of descriptors
+ *   ERR_TEMP     busy or locked beyond the time-out, out of descriptors; the server is away
  *   ERR_IO       disk full (err->sys ENOSPC), read or write failed (EIO), read-only (EROFS)
  *   ERR_CORRUPT  not a database, malformed
  *   ERR_EXISTS   a UNIQUE or primary key constraint
@@ -85,10 +85,11 @@ bool sql_in_tx(const struct sql_db *db);
 
 int64_t sql_last_id(const struct sql_db *db);
 int64_t sql_changes(const struct sql_db *db); /* rows changed by the last statement */
-/* Moves the WAL into the database file without waiting for readers or writers; truncates
+/* Changes when another connection has committed (MariaDB: at every call). */
+bool sql_data_version(struct sql_db *db, int64_t *out, struct err *err) MUST_CHECK;
+/* The rest is SQLite's alone.
+ * Moves the WAL into the database file without waiting for readers or writers; truncates
  * the WAL when truncate is set and nobody is in the way. */
 bool sql_checkpoint(struct sql_db *db, bool truncate, struct err *err) MUST_CHECK;
 void sql_release_memory(struct sql_db *db);
-/* Changes when another connection has committed. */
-bool sql_data_version(struct sql_db *db, int64_t *out, struct err *err) MUST_CHECK;
 void *sql_native(struct sql_db *db); /* sqlite3 *, for the search tokenizer only */
