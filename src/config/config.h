@@ -49,6 +49,7 @@ enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONF
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 enum config_language { CONFIG_LANGUAGE_KO, CONFIG_LANGUAGE_EN };
 enum config_bare_newline { CONFIG_BARE_REFUSE, CONFIG_BARE_NORMALISE };
+enum config_directory { CONFIG_DIRECTORY_SQLITE, CONFIG_DIRECTORY_MARIADB, CONFIG_DIRECTORY_CLASSIC };
 enum config_over_quota { CONFIG_OVER_QUOTA_TEMP, CONFIG_OVER_QUOTA_PERM };
 enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 

@@ -134,8 +134,8 @@ static bool read_one(struct sql_stmt *st, struct arena *a, struct account *out, 
 	return true;
 }
 
-bool account_find_locked(struct directory *d, struct str address, struct arena *a, struct account *out,
-			 struct err *err)
+bool account_read(struct directory *d, struct str address, struct arena *a, struct account *out,
+		  struct err *err)
 {
 	struct sql_stmt *st;
 	if (!directory_query(d, QUERY_account_by_address, &st, err))

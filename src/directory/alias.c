@@ -63,8 +63,7 @@ static bool insert_one(struct directory *d, int64_t domain_id, struct str source
 	return sql_run(st, err) || err->kind == ERR_EXISTS; /* it leads there already */
 }
 
-bool alias_find_locked(struct directory *d, struct str source, struct arena *a, struct alias *out,
-		       struct err *err)
+bool alias_read(struct directory *d, struct str source, struct arena *a, struct alias *out, struct err *err)
 {
 	struct sql_stmt *st;
 	struct str *v = NULL;

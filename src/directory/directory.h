@@ -21,7 +21,19 @@ struct directory;
 /* Opens directory_dir/directory.db of the configuration, creates and migrates it. A failed migration
  * leaves it as it was. */
 bool directory_open(const struct config *c, struct directory **out, struct err *err) MUST_CHECK;
-/* The same with a database of its own in memory, for tests. */
+/* With a database server: connects when first asked, so that a server that is away stops nobody from
+ * starting; each answer is then ERR_TEMP, or a remembered one (directory.stale_time). */
+bool directory_remote(const struct directory *d); /* it has a database server: answers may take time */
+/* Before the sandbox: whatever the setting needs that is loaded late. */
+bool directory_preload(const struct config *c, struct err *err) MUST_CHECK;
+/* A second handle on the same server, for another thread; what is remembered is shared. */
+bool directory_clone(const struct directory *d, struct directory **out, struct err *err) MUST_CHECK;
+struct directory_stats {
+	uint64_t asked, remembered, stale; /* questions to the server; answers without one; old answers */
+	bool away;                         /* the server did not answer a moment ago */
+};
+void directory_stats(const struct directory *d, struct directory_stats *out);
+/* The same as directory_open with a database of its own in memory, for tests. */
 bool directory_open_memory(const struct config *c, struct directory **out, struct err *err) MUST_CHECK;
 void directory_close(struct directory *d); /* accepts NULL */
 static inline void directory_close_p(struct directory **d) { directory_close(*d); }

@@ -5,7 +5,13 @@
 #include "base/lock.h"
 #include "directory/directory.h"
 #include "mail/address.h"
+#include "directory/link.h"
 #include "sql/sql.h"
+
+struct account;
+struct alias;
+struct classic;
+struct facts;
 
 enum query {
 #define QUERY(name) QUERY_##name,
@@ -20,11 +26,19 @@ enum {
 	PASSWORD_HASH_MAX = 1024,
 };
 
+/* With a database server each thread that asks has a handle of its own (directory_clone): the lock is
+ * then held while the server answers, and keeps nobody waiting. */
 struct directory {
 	struct lock lock;
 	struct sql_db *db;                     /* guarded by lock, and so are the rest */
+	struct directory_link link;            /* mariadb: owns db */
+	struct classic *classic;               /* classic: there is no db */
+	struct facts *facts;                   /* mariadb and classic */
+	struct arena *arena;                   /* strings of link */
+	bool in_change;
 	struct sql_stmt *statements[QUERY_COUNT];
 	struct config *config;
+	struct config *kept;                   /* of the opening */
 	int64_t changes, data_version;         /* as of the last look */
 	bool changes_known;
 };
@@ -41,7 +55,10 @@ bool directory_change_end(struct directory *d, bool ok, struct err *err) MUST_CH
 
 /* Folded local-part and domain of an address with a domain. */
 bool directory_fold(struct arena *a, struct str address, struct address *out, struct err *err) MUST_CHECK;
-/* The id of a living domain by its folded name; 0 when there is none. */
+/* What cannot be done in a foreign database that is only read. False: err says so. */
+bool directory_own(const struct directory *d, struct err *err) MUST_CHECK;
+
+/* The three questions (ask.c). The id of a living domain by its folded name; 0 when there is none. */
 bool domain_id_find(struct directory *d, struct str name, int64_t *out_id, bool *out_enabled,
 		    struct err *err) MUST_CHECK;
 /* As above, and ERR_NOT_FOUND when there is none. */
@@ -49,8 +66,12 @@ bool domain_id_need(struct directory *d, struct str name, int64_t *out_id, struc
 /* Deletes what was removed longer ago than can be restored. Within a change. */
 bool directory_purge(struct directory *d, struct err *err) MUST_CHECK;
 /* account_find and alias_find of a folded address, with the lock held. */
-struct account;
-struct alias;
+bool domain_id_read(struct directory *d, struct str name, int64_t *out_id, bool *out_enabled,
+		    struct err *err) MUST_CHECK; /* the same from pabal's own tables, as the two below */
+bool account_read(struct directory *d, struct str address, struct arena *a, struct account *out,
+		  struct err *err) MUST_CHECK;
+bool alias_read(struct directory *d, struct str source, struct arena *a, struct alias *out,
+		struct err *err) MUST_CHECK;
 bool account_find_locked(struct directory *d, struct str address, struct arena *a, struct account *out,
 			 struct err *err) MUST_CHECK;
 bool alias_find_locked(struct directory *d, struct str source, struct arena *a, struct alias *out,

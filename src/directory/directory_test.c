@@ -5,17 +5,14 @@
 #include "directory/control.h"
 #include "directory/directory_int.h"
 #include "directory/domain.h"
+#include "directory/facts.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "sql/mariadb_testing.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+/* Every test runs on both engines: the second time with this server. */
+static struct mariadb server;
+static unsigned databases;
 
 struct world {
 	struct config *config;
@@ -60,13 +57,46 @@ static void add_alias(struct directory *d, const char *source, const char *desti
 	must(alias_add(d, str_of(source), &to, 1, &err), &err, source);
 }
 
+static struct config *server_config(const char *more)
+{
+	char text[600];
+	snprintf(text, sizeof text,
+		 "hostname = mail.example.com\nstore { quota = 1G }\ndirectory { alias_limit = 10 "
+		 "restore_time = 30d "
+		 "backend = mariadb socket = \"%s\" user = root database = t%u %s }\n",
+		 server.socket, databases, more);
+	return make_config(text);
+}
+
+static void new_database(void)
+{
+	char sql[80];
+	struct err err = {0};
+	struct sql_db *db = mariadb_connect(&server, NULL);
+	snprintf(sql, sizeof sql, "CREATE DATABASE t%u", ++databases);
+	must(sql_exec(db, sql, &err), &err, sql);
+	sql_close(db);
+}
+
+static void open_world(struct world *w)
+{
+	struct err err = {0};
+	if (server.pid) {
+		new_database();
+		w->config = server_config("cache_time = 1s");
+		must(directory_open(w->config, &w->d, &err), &err, "open");
+	} else {
+		w->config = make_config(settings);
+		must(directory_open_memory(w->config, &w->d, &err), &err, "open");
+	}
+}
+
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof *w);
 	struct err err = {0};
-	w->config = make_config(settings);
 	w->a = arena_new();
-	must(directory_open_memory(w->config, &w->d, &err), &err, "open");
+	open_world(w);
 	must(domain_add(w->d, STR("Example.COM"), STR("ours"), &err), &err, "domain");
 	must(domain_add(w->d, STR("example.org"), STR(""), &err), &err, "domain");
 	must(domain_add(w->d, STR("한국.kr"), STR(""), &err), &err, "domain");
@@ -533,6 +563,120 @@ static void test_file(void **state)
 	assert_int_equal(0, system(command));
 }
 
+/* ---- what only a server does ------------------------------------------------------------------------ */
+
+static void test_server_twice(void **state)
+{
+	struct world *w = *state;
+	struct directory *other, *third;
+	struct err err = {0};
+	struct account account;
+	struct directory_stats stats;
+	must(directory_clone(w->d, &other, &err), &err, "clone");
+	must(directory_open(w->config, &third, &err), &err, "open");
+	must(account_find(other, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+	assert_int_not_equal(0, account.id);
+	must(account_remove(w->d, STR("test1@example.com"), &err), &err, "remove");
+	/* A handle of the same process knows at once; another process, after cache_time. */
+	must(account_find(other, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+	assert_int_equal(0, account.id);
+	must(account_find(third, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+	assert_int_equal(0, account.id);
+	must(account_restore(third, STR("test1@example.com"), &err), &err, "restore");
+	must(account_find(third, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+	must(account_find(third, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+	directory_stats(third, &stats);
+	assert_true(directory_remote(third) && stats.remembered > 0 && stats.asked > 0 && !stats.away);
+	directory_close(other);
+	directory_close(third);
+}
+
+/* Away: what is known stays known, what is not is temporary, "no such account" is never said. Back:
+ * the next question is answered. */
+static void test_server_away(void **state)
+{
+	struct world *w = *state;
+	struct err err = {0};
+	struct directory_resolution r;
+	struct directory_stats stats;
+	struct account account;
+	CONFIG_SCOPED c = server_config("cache_time = 0 stale_time = 1h");
+	directory_reconfigure(w->d, c);
+	must(directory_resolve(w->d, STR("test1@example.com"), w->a, &r, &err), &err, "resolve");
+	must(directory_resolve(w->d, STR("nobody@example.com"), w->a, &r, &err), &err, "resolve");
+	assert_int_equal(DIRECTORY_UNKNOWN, r.kind);
+	mariadb_stop(&server);
+	must(directory_resolve(w->d, STR("test1@example.com"), w->a, &r, &err), &err, "resolve");
+	assert_int_equal(DIRECTORY_LOCAL, r.kind);
+	must(account_find(w->d, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+	assert_str("hash", account.password, STR("$6$x$y"));
+	static const char *const not_known[] = {"nobody@example.com", "test2@example.org", "x@new.example"};
+	for (size_t i = 0; i < sizeof not_known / sizeof *not_known; i++) {
+		assert_false(directory_resolve(w->d, str_of(not_known[i]), w->a, &r, &err));
+		assert_int_equal(ERR_TEMP, err.kind);
+	}
+	assert_false(domain_add(w->d, STR("new.example"), STR(""), &err));
+	assert_int_equal(ERR_TEMP, err.kind);
+	directory_stats(w->d, &stats);
+	assert_true(stats.stale > 0 && stats.away);
+	mariadb_start(&server);
+	atomic_store(&w->d->facts->away_until_ms, 0); /* the second is over */
+	must(domain_add(w->d, STR("new.example"), STR(""), &err), &err, "add");
+	must(directory_resolve(w->d, STR("nobody@example.com"), w->a, &r, &err), &err, "resolve");
+	assert_int_equal(DIRECTORY_UNKNOWN, r.kind);
+}
+
+/* A server that is away does not keep pabal from starting. */
+static void test_server_later(void **state)
+{
+	struct world *w = *state;
+	struct err err = {0};
+	struct directory *d;
+	struct domain domain;
+	mariadb_stop(&server);
+	must(directory_open(w->config, &d, &err), &err, "open");
+	assert_false(domain_find(d, STR("example.com"), w->a, &domain, &err));
+	assert_int_equal(ERR_TEMP, err.kind);
+	mariadb_start(&server);
+	atomic_store(&d->facts->away_until_ms, 0);
+	must(domain_find(d, STR("example.com"), w->a, &domain, &err), &err, "find");
+	assert_int_equal(2, domain.accounts);
+	directory_close(d);
+}
+
+/* A connection that the server dropped is replaced within the question. */
+static void test_server_drops(void **state)
+{
+	struct world *w = *state;
+	struct err err = {0};
+	struct domain domain;
+	struct account account;
+	struct sql_db *db = mariadb_connect(&server, NULL);
+	for (int i = 0; i < 2; i++) {
+		must(sql_exec(db, "KILL USER root", &err) || sql_lost(db) ? true : false, &err, "kill");
+		sql_close(db);
+		db = mariadb_connect(&server, NULL);
+		if (i == 0)
+			must(account_find(w->d, STR("test1@example.org"), w->a, &account, &err), &err,
+			     "find");
+	}
+	w->d->link.used_ms = 0; /* idle for long: it is asked first */
+	must(domain_find(w->d, STR("example.com"), w->a, &domain, &err), &err, "find");
+	sql_close(db);
+}
+
+static int start_server(void **state)
+{
+	mariadb_new(&server);
+	return 0;
+}
+
+static int stop_server(void **state)
+{
+	mariadb_free(&server);
+	return 0;
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -546,5 +690,11 @@ int main(void)
 		T(test_alias_edit),     T(test_queries),
 		T(test_control),        cmocka_unit_test(test_file),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	const struct CMUnitTest server_tests[] = {
+		T(test_server_twice), T(test_server_away), T(test_server_later), T(test_server_drops),
+	};
+	signal(SIGPIPE, SIG_IGN);
+	int failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
+	failed += cmocka_run_group_tests_name("MariaDB", tests, start_server, stop_server);
+	return failed + cmocka_run_group_tests_name("server", server_tests, start_server, stop_server);
 }

@@ -7,7 +7,7 @@
 #include "base/codec.h"
 #include "directory/directory_int.h"
 
-bool domain_id_find(struct directory *d, struct str name, int64_t *out_id, bool *out_enabled, struct err *err)
+bool domain_id_read(struct directory *d, struct str name, int64_t *out_id, bool *out_enabled, struct err *err)
 {
 	struct sql_stmt *st;
 	bool row;
@@ -91,6 +91,10 @@ bool domain_find(struct directory *d, struct str name, struct arena *a, struct d
 	if (!directory_fold_domain(a, name, &name, err))
 		return false;
 	LOCK_SCOPED(&d->lock);
+	if (d->classic) {
+		out->name = name;
+		return domain_id_find(d, name, &out->id, &out->enabled, err);
+	}
 	if (!directory_query(d, QUERY_domain_show, &st, err))
 		return false;
 	sql_bind_str(st, 1, name);

@@ -37,7 +37,7 @@ static inline void mariadb_run(struct mariadb *m)
 	       "--skip-grant-tables", "--skip-log-bin", "--performance-schema=OFF",
 	       "--innodb-buffer-pool-size=8M", "--innodb-log-file-size=4M",
 	       "--innodb-data-file-path=ibdata1:8M:autoextend", "--innodb-flush-method=nosync",
-	       "--innodb-flush-log-at-trx-commit=0", geteuid() == 0 ? "--user=root" : NULL, NULL);
+	       "--innodb-flush-log-at-trx-commit=2", geteuid() == 0 ? "--user=root" : NULL, NULL);
 	_exit(127);
 }
 

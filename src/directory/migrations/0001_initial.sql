@@ -3,8 +3,9 @@
 -- Names and addresses are stored folded (directory.h), so plain comparison finds them.
 -- removed_us is 0 for what lives, else the time of removal: a removed domain keeps its rows
 -- until directory.restore_time is over, and its name can be used again meanwhile.
+-- MariaDB commits after each CREATE: half a migration is finished by doing it again.
 
-CREATE TABLE domains (
+CREATE TABLE IF NOT EXISTS domains (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
 	name VARCHAR(255) NOT NULL,
 	description VARCHAR(1000) NOT NULL,
@@ -14,7 +15,7 @@ CREATE TABLE domains (
 	UNIQUE (name, removed_us)
 );
 
-CREATE TABLE accounts (
+CREATE TABLE IF NOT EXISTS accounts (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
 	domain_id INTEGER NOT NULL REFERENCES domains (id) ON DELETE CASCADE,
 	address VARCHAR(320) NOT NULL,
@@ -34,10 +35,10 @@ CREATE TABLE accounts (
 	removed_us BIGINT NOT NULL DEFAULT 0,
 	UNIQUE (address, removed_us)
 );
-CREATE INDEX accounts_domain ON accounts (domain_id, address);
-CREATE INDEX accounts_role ON accounts (role, id);
+CREATE INDEX IF NOT EXISTS accounts_domain ON accounts (domain_id, address);
+CREATE INDEX IF NOT EXISTS accounts_role ON accounts (role, id);
 
-CREATE TABLE aliases (
+CREATE TABLE IF NOT EXISTS aliases (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
 	domain_id INTEGER NOT NULL REFERENCES domains (id) ON DELETE CASCADE,
 	source VARCHAR(320) NOT NULL,
@@ -45,4 +46,4 @@ CREATE TABLE aliases (
 	removed_us BIGINT NOT NULL DEFAULT 0,
 	UNIQUE (source, destination, removed_us)
 );
-CREATE INDEX aliases_domain ON aliases (domain_id, source);
+CREATE INDEX IF NOT EXISTS aliases_domain ON aliases (domain_id, source);
