@@ -60,6 +60,7 @@ static bool add(struct directory *d, struct str domain, struct str address, cons
 {
 	int64_t domain_id, now = clock_wall_s();
 	struct sql_stmt *st;
+	directory_touch(d, 'A', address);
 	if (!domain_id_need(d, domain, &domain_id, err) || !directory_query(d, QUERY_account_add, &st, err))
 		return false;
 	sql_bind_int(st, 1, domain_id);
@@ -227,6 +228,7 @@ static bool find_live(struct directory *d, struct str address, int64_t *out_id, 
 {
 	ARENA_SCOPED a = arena_new();
 	struct account found;
+	directory_touch(d, 'A', address);
 	if (!account_find_locked(d, address, a, &found, err))
 		return false;
 	*out_id = found.id;
@@ -288,6 +290,7 @@ static bool restore(struct directory *d, struct str address, struct err *err)
 	int64_t id;
 	bool found;
 	struct sql_stmt *st;
+	directory_touch(d, 'A', address);
 	if (!directory_query(d, QUERY_account_removed_by_address, &st, err))
 		return false;
 	sql_bind_str(st, 1, address);
@@ -312,18 +315,11 @@ bool account_restore(struct directory *d, struct str address, struct err *err)
 	return directory_change_begin(d, err) && directory_change_end(d, restore(d, address, err), err);
 }
 
-static void effective_quota(const struct config *c, const struct account *account, int64_t *out_bytes,
-			    int64_t *out_messages)
+void account_effective_quota(const struct config *c, const struct account *account, int64_t *out_bytes,
+			     int64_t *out_messages)
 {
 	*out_bytes = account->quota_bytes >= 0 ? account->quota_bytes
 					       : (int64_t)config_size(c, SETTING_STORE_QUOTA);
 	*out_messages = account->quota_messages >= 0 ? account->quota_messages
 						     : config_int(c, SETTING_STORE_QUOTA_MESSAGES);
-}
-
-void account_effective_quota(struct directory *d, const struct account *account, int64_t *out_bytes,
-			     int64_t *out_messages)
-{
-	LOCK_SCOPED(&d->lock);
-	effective_quota(d->config, account, out_bytes, out_messages);
 }

@@ -59,5 +59,5 @@ bool account_set(struct directory *d, struct str address, unsigned fields, const
 bool account_remove(struct directory *d, struct str address, struct err *err) MUST_CHECK;
 bool account_restore(struct directory *d, struct str address, struct err *err) MUST_CHECK;
 /* What the account really has: defaults of the server put in. */
-void account_effective_quota(struct directory *d, const struct account *account, int64_t *out_bytes,
+void account_effective_quota(const struct config *c, const struct account *account, int64_t *out_bytes,
 			     int64_t *out_messages);

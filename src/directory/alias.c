@@ -89,6 +89,7 @@ static bool insert_all(struct directory *d, struct str domain, struct str source
 	ARENA_SCOPED a = arena_new();
 	struct alias now;
 	int64_t domain_id;
+	directory_touch(d, 'L', source);
 	if (!domain_id_need(d, domain, &domain_id, err))
 		return false;
 	for (size_t i = 0; i < n; i++) {
@@ -167,6 +168,7 @@ bool alias_list(struct directory *d, struct str domain, struct arena *a, struct 
 static bool delete_all(struct directory *d, struct str source, struct err *err)
 {
 	struct sql_stmt *st;
+	directory_touch(d, 'L', source);
 	if (!directory_query(d, QUERY_alias_remove, &st, err))
 		return false;
 	sql_bind_str(st, 1, source);
@@ -180,6 +182,7 @@ static bool delete_some(struct directory *d, struct str source, const struct str
 			struct err *err)
 {
 	struct sql_stmt *st;
+	directory_touch(d, 'L', source);
 	for (size_t i = 0; i < n; i++) {
 		if (!directory_query(d, QUERY_alias_remove_destination, &st, err))
 			return false;

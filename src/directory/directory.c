@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -95,7 +96,14 @@ bool directory_change_begin(struct directory *d, struct err *err)
 	if (!directory_own(d, err) || !connected(d, err) || !sql_begin(d->db, SQL_TX_WRITE, err))
 		return false;
 	d->in_change = true;
+	d->touched[0] = '\0';
 	return run(d, QUERY_changes_raise, err) || directory_change_end(d, false, err);
+}
+
+void directory_touch(struct directory *d, char kind, struct str name)
+{
+	if (name.n < sizeof d->touched - 1)
+		snprintf(d->touched, sizeof d->touched, "%c%.*s", kind, STR_ARG(name));
 }
 
 bool directory_change_end(struct directory *d, bool ok, struct err *err)
@@ -107,7 +115,7 @@ bool directory_change_end(struct directory *d, bool ok, struct err *err)
 	else
 		sql_rollback(d->db);
 	if (d->facts) /* also after a failure: a commit whose answer was lost may have been done */
-		facts_forget(d->facts);
+		facts_forget(d->facts, str_of(d->touched));
 	return ok;
 }
 

@@ -36,6 +36,7 @@ struct directory {
 	struct facts *facts;                   /* mariadb and classic */
 	struct arena *arena;                   /* strings of link */
 	bool in_change;
+	char touched[400];                     /* key of the one answer that the change makes old; "": all */
 	struct sql_stmt *statements[QUERY_COUNT];
 	struct config *config;
 	struct config *kept;                   /* of the opening */
@@ -63,6 +64,8 @@ bool domain_id_find(struct directory *d, struct str name, int64_t *out_id, bool 
 		    struct err *err) MUST_CHECK;
 /* As above, and ERR_NOT_FOUND when there is none. */
 bool domain_id_need(struct directory *d, struct str name, int64_t *out_id, struct err *err) MUST_CHECK;
+/* Within a change: it makes old only what is remembered of this account ('A') or alias ('L'). */
+void directory_touch(struct directory *d, char kind, struct str name);
 /* Deletes what was removed longer ago than can be restored. Within a change. */
 bool directory_purge(struct directory *d, struct err *err) MUST_CHECK;
 /* account_find and alias_find of a folded address, with the lock held. */

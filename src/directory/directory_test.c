@@ -351,7 +351,7 @@ static void test_account_fields(void **state)
 	struct err err = {0};
 	int64_t bytes, messages;
 	must(account_find(w->d, STR("test1@example.com"), w->a, &back, &err), &err, "find");
-	account_effective_quota(w->d, &back, &bytes, &messages);
+	account_effective_quota(w->config, &back, &bytes, &messages);
 	assert_int_equal(1 << 30, bytes);
 	assert_int_equal(0, messages);
 	int64_t id = back.id;
@@ -359,7 +359,7 @@ static void test_account_fields(void **state)
 	must(account_find_id(w->d, id, w->a, &back, &err), &err, "find");
 	assert_true(str_eq(back.scram_sha256, STR("s2")) && str_eq(back.display_name, STR("홍길동")));
 	assert_true(back.intranet_only && back.protocols == ACCOUNT_IMAP && back.role == ACCOUNT_ROLE_ADMIN);
-	account_effective_quota(w->d, &back, &bytes, &messages);
+	account_effective_quota(w->config, &back, &bytes, &messages);
 	assert_int_equal(5, bytes);
 	assert_int_equal(7, messages);
 	must(account_find(w->d, STR("what is this"), w->a, &back, &err), &err, "find");

@@ -87,8 +87,11 @@ void facts_put(struct facts *f, struct str key, struct str answer)
 	answer_free(map_put(f->answers, key, a));
 }
 
-void facts_forget(struct facts *f)
+void facts_forget(struct facts *f, struct str key)
 {
 	LOCK_SCOPED(f->lock);
-	clear(f);
+	if (key.n > 0)
+		answer_free(map_remove(f->answers, key));
+	else
+		clear(f);
 }

@@ -29,4 +29,4 @@ void facts_unref(struct facts *f); /* accepts NULL */
 /* An answer not older than max_age_ms, appended to *out. */
 bool facts_get(struct facts *f, struct str key, int64_t max_age_ms, struct buf *out);
 void facts_put(struct facts *f, struct str key, struct str answer);
-void facts_forget(struct facts *f);
+void facts_forget(struct facts *f, struct str key); /* empty: everything */

@@ -3,7 +3,8 @@
 /*
  * proc/auth.c: the auth role. Identity: pabal-auth. Sandbox: the directory's files. Descriptors:
  * control socket. Messages: SASL of the doors (auth_login.c), look-ups of smtp, queue and mailbox;
- * tickets go to mailbox. Threads: a reader per channel, hashing (auth/verdict.h), control.
+ * tickets go to mailbox. Threads: a reader per channel, hashing (auth/verdict.h), control; with a
+ * database server those that ask it (auth_pool.c), and sockets to it.
  *
  * The directory's only writer. After a change every cache is told to forget, before the command that
  * made it is answered; sessions of an account whose password, state or protocols changed end.
@@ -46,9 +47,9 @@ static bool auth_prepare(struct role *r, struct sandbox *s, struct err *err)
 	CONFIG_SCOPED c = role_config(r);
 	int dir;
 
-	return preload(PRELOAD_SQLITE | PRELOAD_TLS, err) &&
+	return preload(PRELOAD_SQLITE | PRELOAD_TLS, err) && directory_preload(c, err) &&
 	       role_open_dir(r, s, config_path(c, SETTING_DIRECTORY_DIR), SANDBOX_WRITE, &dir, err) &&
-	       directory_open(c, &a->directory, err);
+	       directory_open(c, &a->directory, err) && auth_pool_prepare(a, s, err);
 }
 
 static void set_limits(const struct config *c, struct verdict_limits *l)
@@ -140,13 +141,14 @@ static bool ask_quota(struct auth_role *a, struct channel *ch, uint64_t id,
 	return false;
 }
 
-static void on_rcpt(struct auth_role *a, struct channel *ch, uint64_t id, struct str address)
+static void on_rcpt(struct auth_role *a, struct directory *d, struct channel *ch, uint64_t id,
+		    struct str address)
 {
 	ARENA_SCOPED arena = arena_new();
 	struct directory_resolution r;
 	struct err err = {0};
 
-	if (!directory_resolve(a->directory, address, arena, &r, &err)) {
+	if (!directory_resolve(d, address, arena, &r, &err)) {
 		reply_rcpt(ch, id, code_of_error(&err), STR_NONE);
 		return;
 	}
@@ -157,13 +159,13 @@ static void on_rcpt(struct auth_role *a, struct channel *ch, uint64_t id, struct
 	reply_rcpt(ch, id, code, r.n == 1 ? r.v[0].address : address);
 }
 
-static void on_sender(struct auth_role *a, struct channel *ch, uint64_t id, const struct msg_sender_check *m)
+static void on_sender(struct directory *d, struct channel *ch, uint64_t id, const struct msg_sender_check *m)
 {
 	struct message reply = {.type = MSG_sender_check_result, .sender_check_result.code = 2};
 	struct err err = {0};
 	bool may;
 
-	if (directory_may_send_as(a->directory, m->account, m->address, &may, &err))
+	if (directory_may_send_as(d, m->account, m->address, &may, &err))
 		reply.sender_check_result.code = may;
 	else if (err.kind == ERR_SYNTAX)
 		reply.sender_check_result.code = 0;
@@ -183,7 +185,7 @@ static char kind_letter(enum directory_kind kind)
 	return 'U';
 }
 
-static void on_resolve(struct auth_role *a, struct channel *ch, uint64_t id, struct str address)
+static void on_resolve(struct directory *d, struct channel *ch, uint64_t id, struct str address)
 {
 	struct message reply = {.type = MSG_resolve_result};
 	ARENA_SCOPED arena = arena_new();
@@ -191,7 +193,7 @@ static void on_resolve(struct auth_role *a, struct channel *ch, uint64_t id, str
 	struct directory_resolution r;
 	struct err err = {0};
 
-	if (directory_resolve(a->directory, address, arena, &r, &err)) {
+	if (directory_resolve(d, address, arena, &r, &err)) {
 		for (size_t i = 0; i < r.n; i++) {
 			BUF_SCOPED item = {0};
 			buf_byte(&item, kind_letter(r.v[i].kind));
@@ -206,7 +208,8 @@ static void on_resolve(struct auth_role *a, struct channel *ch, uint64_t id, str
 	(void)channel_reply(ch, id, &reply);
 }
 
-static void on_facts(struct auth_role *a, struct channel *ch, uint64_t id, struct str address)
+static void on_facts(struct auth_role *a, struct directory *d, struct channel *ch, uint64_t id,
+		     struct str address)
 {
 	struct message reply = {.type = MSG_account_facts_result};
 	struct msg_account_facts_result *f = &reply.account_facts_result;
@@ -217,11 +220,11 @@ static void on_facts(struct auth_role *a, struct channel *ch, uint64_t id, struc
 	struct str folded;
 
 	if (!directory_fold_address(arena, address, &folded, &err) ||
-	    !account_find(a->directory, folded, arena, &account, &err)) {
+	    !account_find(d, folded, arena, &account, &err)) {
 		f->code = code_of_error(&err);
 	} else if (account.id) {
 		int64_t bytes, messages;
-		account_effective_quota(a->directory, &account, &bytes, &messages);
+		account_effective_quota(c, &account, &bytes, &messages);
 		*f = (struct msg_account_facts_result){
 			.code = CODE_LOCAL,
 			.account_id = (uint64_t)account.id,
@@ -234,6 +237,71 @@ static void on_facts(struct auth_role *a, struct channel *ch, uint64_t id, struc
 		};
 	}
 	(void)channel_reply(ch, id, &reply);
+}
+
+static void answer_lookup(struct auth_role *a, struct directory *d, struct channel *ch, uint64_t id,
+			  const struct message *m)
+{
+	if (m->type == MSG_rcpt_lookup)
+		on_rcpt(a, d, ch, id, m->rcpt_lookup.address);
+	else if (m->type == MSG_sender_check)
+		on_sender(d, ch, id, &m->sender_check);
+	else if (m->type == MSG_resolve)
+		on_resolve(d, ch, id, m->resolve.address);
+	else if (m->type == MSG_account_facts)
+		on_facts(a, d, ch, id, m->account_facts.account);
+}
+
+/* A look-up that waits for the database server: the message as bytes. */
+struct lookup_question {
+	struct question q;
+	struct channel *ch;
+	uint64_t id;
+	struct buf bytes;
+};
+
+static void run_lookup(struct auth_role *a, struct directory *d, struct question *q)
+{
+	struct lookup_question *l = (struct lookup_question *)q;
+	ARENA_SCOPED arena = arena_new();
+	struct message m;
+
+	if (message_decode(buf_str(&l->bytes), NULL, 0, arena, &m))
+		answer_lookup(a, d, l->ch, l->id, &m);
+	buf_free(&l->bytes);
+	free(l);
+}
+
+static void say_temporary(struct channel *ch, uint64_t id, enum message_type asked)
+{
+	struct message m = {.type = message_reply(asked)};
+
+	if (asked == MSG_rcpt_lookup)
+		m.rcpt_lookup_result.code = CODE_TEMP;
+	else if (asked == MSG_sender_check)
+		m.sender_check_result.code = 2;
+	else if (asked == MSG_resolve)
+		m.resolve_result.code = CODE_TEMP;
+	else
+		m.account_facts_result.code = CODE_TEMP;
+	(void)channel_reply(ch, id, &m);
+}
+
+static void look_up(struct auth_role *a, struct channel *ch, uint64_t id, const struct message *m)
+{
+	int fds[MESSAGE_FDS_MAX], n = 0;
+
+	if (!a->pool) {
+		answer_lookup(a, a->directory, ch, id, m);
+		return;
+	}
+	struct lookup_question *l = mem_new(struct lookup_question);
+	*l = (struct lookup_question){.q.run = run_lookup, .ch = ch, .id = id};
+	if (message_encode(m, &l->bytes, fds, &n) && auth_ask(a, &l->q))
+		return;
+	say_temporary(ch, id, m->type);
+	buf_free(&l->bytes);
+	free(l);
 }
 
 static void auth_on_message(void *ctx, struct channel *ch, uint64_t id, struct message *m)
@@ -252,14 +320,8 @@ static void auth_on_message(void *ctx, struct channel *ch, uint64_t id, struct m
 		auth_on_step(a, p, id, &m->auth_step);
 	else if (m->type == MSG_auth_cancel)
 		auth_on_cancel(a, p, m->auth_cancel.attempt);
-	else if (m->type == MSG_rcpt_lookup)
-		on_rcpt(a, ch, id, m->rcpt_lookup.address);
-	else if (m->type == MSG_sender_check)
-		on_sender(a, ch, id, &m->sender_check);
-	else if (m->type == MSG_resolve)
-		on_resolve(a, ch, id, m->resolve.address);
-	else if (m->type == MSG_account_facts)
-		on_facts(a, ch, id, m->account_facts.account);
+	else
+		look_up(a, ch, id, m);
 }
 
 static void auth_on_lost(void *ctx, struct channel *ch)
@@ -324,7 +386,7 @@ static void on_control(void *ctx, struct str request, struct buf *reply)
 	struct auth_role *a = ctx;
 	struct message forget = {.type = MSG_invalidate};
 
-	if (!directory_control(a->directory, request, reply))
+	if (!directory_control(auth_control_directory(a), request, reply))
 		return;
 	post_all(a->role, CHANNEL_LOOKUP, &forget);
 	end_where_needed(a, request);
@@ -342,7 +404,7 @@ static bool auth_start(struct role *r, struct err *err)
 	set_limits(c, &limits);
 	random_bytes(a->fake_secret, sizeof(a->fake_secret));
 	a->verdicts = verdict_engine_new(&limits, auth_on_verdict, a);
-	return control_listen(r, &control, err);
+	return auth_pool_start(a, err) && control_listen(r, &control, err);
 }
 
 static void auth_configured(struct role *r)
@@ -351,7 +413,7 @@ static void auth_configured(struct role *r)
 	CONFIG_SCOPED c = role_config(r);
 	struct message forget = {.type = MSG_invalidate};
 
-	directory_reconfigure(a->directory, c);
+	auth_pool_configured(a, c);
 	post_all(r, CHANNEL_LOOKUP, &forget);
 }
 
@@ -359,6 +421,20 @@ static bool auth_drained(struct role *r)
 {
 	(void)r; /* those who ask have ended before */
 	return true;
+}
+
+static void write_directory_status(struct auth_role *a, struct json_writer *w)
+{
+	struct directory_stats d;
+
+	if (!a->pool)
+		return;
+	directory_stats(a->directory, &d);
+	json_write_member_bool(w, "database_away", d.away);
+	json_write_member_int(w, "database_questions", (int64_t)d.asked);
+	json_write_member_int(w, "database_questions_waiting", auth_pool_waiting(a));
+	json_write_member_int(w, "database_answers_remembered", (int64_t)d.remembered);
+	json_write_member_int(w, "database_answers_stale", (int64_t)d.stale);
 }
 
 static void auth_status(struct role *r, struct json_writer *w)
@@ -377,6 +453,7 @@ static void auth_status(struct role *r, struct json_writer *w)
 	json_write_member_int(w, "passwords_cached", (int64_t)s.cached);
 	json_write_member_int(w, "passwords_hashed", (int64_t)s.hashed);
 	json_write_member_int(w, "passwords_busy", (int64_t)s.busy);
+	write_directory_status(a, w);
 }
 
 const struct role_form role_form_auth = {

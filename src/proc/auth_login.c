@@ -23,6 +23,8 @@ enum { ATTEMPTS_MAX = 20000, ATTEMPT_LIFE_MS = 120000, TICKET_WAIT_MS = 5000 };
 enum { RESULT_CHALLENGE, RESULT_SUCCESS, RESULT_WRONG, RESULT_TEMP, RESULT_DENIED, RESULT_SYNTAX };
 
 struct attempt {
+	struct question question; /* to the directory: who is this? */
+	enum sasl_step asked_for; /* what goes on with the answer */
 	struct auth_role *auth;
 	struct peer *door;
 	uint64_t number, session;
@@ -205,7 +207,7 @@ static void give_ticket(struct attempt *t)
 	int64_t bytes, messages;
 
 	login_ticket_new(t->ticket);
-	account_effective_quota(t->auth->directory, &t->account, &bytes, &messages);
+	account_effective_quota(c, &t->account, &bytes, &messages);
 	m.ticket = (struct msg_ticket){
 		.ticket = {(const char *)t->ticket, sizeof(t->ticket)},
 		.account_id = (uint64_t)t->account.id,
@@ -297,7 +299,7 @@ static const char *refusal(struct attempt *t)
 }
 
 /* A name without domain is one of mydomain. False: the directory could not be asked. */
-static bool find_account(struct attempt *t, struct err *err)
+static bool find_account(struct attempt *t, struct directory *d, struct err *err)
 {
 	CONFIG_SCOPED c = role_config(t->auth->role);
 	struct str user = arena_str(t->arena, sasl_user(t->sasl));
@@ -310,7 +312,7 @@ static bool find_account(struct attempt *t, struct err *err)
 	if (!directory_fold_address(t->arena, user, &t->address, err)) {
 		t->address = arena_lower(t->arena, user);
 		t->account = (struct account){0};
-	} else if (!account_find(t->auth->directory, t->address, t->arena, &t->account, err)) {
+	} else if (!account_find(d, t->address, t->arena, &t->account, err)) {
 		return false;
 	}
 	t->refused = refusal(t);
@@ -393,20 +395,35 @@ static void note_scram(struct attempt *t, bool right)
 		t->not_before_us = verdict_note(t->auth->verdicts, t->address, str_of(t->network), right);
 }
 
+/* A database that refuses or does not know its own tables is no wrong password. */
+static void run_find(struct auth_role *a, struct directory *d, struct question *q)
+{
+	struct attempt *t = (struct attempt *)q;
+	struct err err = {0};
+
+	(void)a;
+	if (!find_account(t, d, &err)) {
+		err.kind = ERR_TEMP;
+		log_err(LOG_ERROR, "auth.lookup.failed", &err);
+		fail(t, &err);
+	} else if (t->asked_for == SASL_NEED_VERDICT) {
+		submit_password(t);
+	} else {
+		give_credentials(t);
+	}
+}
+
 static void advance(struct attempt *t, enum sasl_step step, struct err *err)
 {
-	struct err sys = {0};
 
 	switch (step) {
 	case SASL_CHALLENGE: answer(t, RESULT_CHALLENGE, sasl_challenge(t->sasl), STR_NONE, ""); return;
 	case SASL_NEED_VERDICT:
 	case SASL_NEED_CREDENTIALS:
-		if (!find_account(t, &sys))
-			fail(t, &sys);
-		else if (step == SASL_NEED_VERDICT)
-			submit_password(t);
-		else
-			give_credentials(t);
+		t->asked_for = step;
+		t->question.run = run_find;
+		if (!auth_ask(t->auth, &t->question))
+			fail_with(t, ERR_TEMP, "too many logins at once");
 		return;
 	case SASL_SUCCESS:
 		if (!t->account.id) { /* cannot be: a fake verifier verifies nothing */

@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "config/config.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct lookup_cache {
 	struct lock lock;
 	struct map *entries;  /* guarded by lock: struct entry */
 	uint64_t generation; /* guarded by lock */
+	unsigned longest_s;  /* guarded by lock; 0: no limit */
 };
 
 struct lookup_cache *lookup_cache_new(void)
@@ -29,6 +31,14 @@ struct lookup_cache *lookup_cache_new(void)
 	lock_init(&c->lock, LOCK_LEAF);
 	c->entries = map_new();
 	return c;
+}
+
+void lookup_cache_configured(struct lookup_cache *c, const struct config *config)
+{
+	bool foreign = config_enum(config, SETTING_DIRECTORY_BACKEND) != CONFIG_DIRECTORY_SQLITE;
+
+	LOCK_SCOPED(&c->lock);
+	c->longest_s = foreign ? LOOKUP_CACHE_FOREIGN_S : 0;
 }
 
 static void clear(struct lookup_cache *c)
@@ -71,11 +81,13 @@ void lookup_cache_put(struct lookup_cache *c, uint64_t generation, struct str ke
 {
 	struct entry *e = mem_alloc(sizeof(*e) + value.n);
 
-	e->until_us = clock_mono_us() + (int64_t)life_s * 1000000;
 	e->n = value.n;
 	if (value.n)
 		memcpy(e->value, value.p, value.n);
 	LOCK_SCOPED(&c->lock);
+	if (c->longest_s && life_s > c->longest_s)
+		life_s = c->longest_s;
+	e->until_us = clock_mono_us() + (int64_t)life_s * 1000000;
 	if (generation != c->generation) {
 		free(e);
 		return;

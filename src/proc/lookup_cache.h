@@ -13,7 +13,12 @@
 #include <stdint.h>
 
 struct lookup_cache;
+struct config;
 struct lookup_cache *lookup_cache_new(void);
+/* Where the directory is in a database server others write to it too, and nobody says to forget: answers
+ * then live LOOKUP_CACHE_FOREIGN_S at most. */
+enum { LOOKUP_CACHE_FOREIGN_S = 2 };
+void lookup_cache_configured(struct lookup_cache *c, const struct config *config);
 void lookup_cache_free(struct lookup_cache *c); /* accepts NULL */
 uint64_t lookup_cache_generation(struct lookup_cache *c);
 /* A copy in the arena; false when it has to be asked for. */

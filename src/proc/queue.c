@@ -395,6 +395,8 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 	errno = 0;
 	if (nice(QUEUE_NICE) == -1 && errno)
 		log_event(LOG_INFO, "queue.nice.fail", K_INT(errno, errno));
+	lookup_cache_configured(q->recipients, c);
+	lookup_cache_configured(q->accounts, c);
 	if (!preload(PRELOAD_CHARSETS | PRELOAD_SQLITE, err) ||
 	    !role_open_dir(r, s, config_path(c, SETTING_MAIL_DIR), SANDBOX_WRITE, &q->mail_fd, err) ||
 	    !role_open_dir(r, s, config_path(c, SETTING_SPOOL_DIR), SANDBOX_WRITE, &q->spool_fd, err) ||

@@ -17,7 +17,8 @@ enum sandbox_calls {
 	SANDBOX_FILES = 1,      /* open and change files (Landlock says which) */
 	SANDBOX_WATCH = 2,      /* syncfs, inotify: mailbox, queue */
 	SANDBOX_CONNECTED = 4,  /* accept, socket pairs, options of sockets that are there: doors, mailbox */
-	SANDBOX_NETWORK = 8,    /* socket, connect: dns, relay */
+	SANDBOX_NETWORK = 8,    /* socket, connect: dns, relay; auth with a database server */
+	SANDBOX_UNIX = 16,      /* the same for Unix sockets: auth with a database server */
 };
 
 struct sandbox {

@@ -128,6 +128,8 @@ static int build(scmp_filter_ctx f, unsigned calls)
 		rc = ADD(f, SCMP_ACT_ALLOW, connected);
 	if (rc == 0 && (calls & SANDBOX_NETWORK))
 		rc = add_network(f);
+	if (rc == 0 && (calls & SANDBOX_UNIX))
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 	if (rc == 0)
 		rc = add_restricted(f);
 	if (rc == 0)

@@ -365,7 +365,10 @@ static bool smtp_prepare(struct role *r, struct sandbox *box, struct err *err)
 {
 	struct smtp_role *s = r->state;
 
+	CONFIG_SCOPED c = role_config(r);
+
 	read_users(s);
+	lookup_cache_configured(s->recipients, c);
 	return preload(PRELOAD_TLS, err) && door_tls_prepare(&s->tls, err) && open_journal(s, box, err);
 }
 

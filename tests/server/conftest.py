@@ -31,6 +31,8 @@ import time
 
 import pytest
 
+from mariadb import MariaDb
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("PABAL") or os.environ.get("PABAL_BINARY") or str(ROOT / "build" / "pabal")
 DOMAIN = "demologthink.com"
@@ -360,3 +362,11 @@ def pabal():
 def make_pabal():
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(server(**options))
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """One MariaDB for the session; databases are the tests' own."""
+    m = MariaDb()
+    yield m
+    m.remove()
