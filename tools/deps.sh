@@ -12,7 +12,7 @@ build='build-essential pkg-config meson ninja-build python3 libssl-dev libsqlite
 clang='clang llvm libclang-rt-14-dev'
 test="$clang clang-format clang-tidy cppcheck shellcheck ccache python3-pytest openssl curl swaks libnet-ssleay-perl
 	libauthen-sasl-perl isync fetchmail getmail6 mutt s-nail e2fsprogs
-	python3-dkim python3-nacl python3-cryptography opendkim-tools mariadb-server-core mariadb-client-core"
+	python3-dkim python3-nacl python3-cryptography opendkim opendkim-tools mariadb-server-core mariadb-client-core"
 fuzz="$clang ccache"
 bench='postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd'
 

@@ -3,6 +3,7 @@
 #include "auth/ticket.h"
 #include "base/buf.h"
 #include "base/ids.h"
+#include "base/scan.h"
 #include "base/secret.h"
 #include "crypto/hash.h"
 
@@ -37,6 +38,30 @@ bool ticket_verify(const struct ticket_key *key, const struct ticket *t, struct 
 	/* time_s is under the MAC: no overflow, once that is known to be right */
 	return right && t->time_s <= now_s + FUTURE_S &&
 	       (max_age_s == 0 || now_s - t->time_s <= max_age_s);
+}
+
+void ticket_pack(struct buf *out, const struct ticket_key *key, const struct ticket *t)
+{
+	unsigned char mac[TICKET_MAC_SIZE];
+	ticket_make(key, t, mac);
+	buf_add_bytes(out, mac, sizeof mac);
+	buf_le64(out, t->account_id);
+	buf_le64(out, (uint64_t)t->time_s);
+	buf_le_str(out, t->session);
+	buf_le_str(out, t->domain);
+}
+
+bool ticket_unpack(struct str in, struct ticket *out, struct str *out_mac)
+{
+	struct scan s = scan_of(in);
+	uint64_t time_s;
+	*out = (struct ticket){0};
+	if (!scan_take(&s, TICKET_MAC_SIZE, out_mac) || !scan_le64(&s, &out->account_id) ||
+	    !scan_le64(&s, &time_s) || time_s > INT64_MAX || !scan_le_str(&s, 64, &out->session) ||
+	    !scan_le_str(&s, 255, &out->domain))
+		return false;
+	out->time_s = (int64_t)time_s;
+	return scan_end(&s);
 }
 
 void login_ticket_new(unsigned char out[LOGIN_TICKET_SIZE])

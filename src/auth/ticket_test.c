@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 #include "auth/ticket.h"
+#include "base/buf.h"
 #include <string.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,6 +34,27 @@ static void test_verify(void **state)
 	assert_false(ticket_verify(&key, &good, STR_NONE, 1000000, 60));
 	mac[31] ^= 1;
 	assert_false(ticket_verify(&key, &good, m, 1000000, 60));
+}
+
+/* What a door keeps: all but the address, and nothing can be cut off or put behind it. */
+static void test_packed(void **state)
+{
+	struct ticket_key key;
+	struct ticket t;
+	struct str mac;
+	BUF_SCOPED b = {0};
+	ticket_key_new(&key);
+	ticket_pack(&b, &key, &good);
+	assert_true(b.n <= TICKET_PACKED_MAX);
+	assert_true(ticket_unpack(buf_str(&b), &t, &mac));
+	assert_true(str_eq(t.domain, good.domain) && str_eq(t.session, good.session) && !t.address.n);
+	assert_false(ticket_verify(&key, &t, mac, 1000000, 0));
+	t.address = good.address;
+	assert_true(ticket_verify(&key, &t, mac, 1000000, 0));
+	for (size_t n = 0; n < b.n; n++)
+		assert_false(ticket_unpack((struct str){b.p, n}, &t, &mac));
+	buf_byte(&b, 0);
+	assert_false(ticket_unpack(buf_str(&b), &t, &mac));
 }
 
 /* Any field changed, and bytes moved from one field to the next. */
@@ -69,7 +91,7 @@ static void test_login(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verify),
+		cmocka_unit_test(test_verify), cmocka_unit_test(test_packed),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_login),
 	};

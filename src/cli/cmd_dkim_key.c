@@ -5,7 +5,10 @@
 #include "base/secret.h"
 #include "cli/ask.h"
 #include "cli/cli_int.h"
+#include "cli/control.h"
+#include "cli/dkim_ring.h"
 #include "cli/table.h"
+#include "config/config.h"
 #include "crypto/key.h"
 #include "dns/resolver.h"
 #include "json/json.h"
@@ -128,11 +131,19 @@ static int save(struct cli *cli, const struct key *key)
 	return code;
 }
 
+/* Into a file, for who keeps keys elsewhere; else among the server's. */
 int cmd_dkim_generate(struct cli *cli)
 {
 	struct key *key = NULL;
 	struct record record;
 	struct str domain = cli_option(cli, "--domain"), selector = cli_option(cli, "--selector");
+	if (!cli_has(cli, "--out")) {
+		int64_t bits;
+		int code;
+		if (!cli_number(cli, "--bits", BITS_DEFAULT, &bits, &code))
+			return code;
+		return cli_ring_generate(cli, bits > 65536 ? 65536 : (unsigned)bits);
+	}
 	if (!dns_name_valid(domain) || !dns_name_valid(selector))
 		return cli_usage(cli, "%s", cli_text(cli, "domain and selector must be names for the DNS",
 						     "도메인과 선택자는 DNS 이름이어야 합니다"));
@@ -147,15 +158,41 @@ int cmd_dkim_generate(struct cli *cli)
 	return code;
 }
 
+/* A file, or one of the server's keys by its selector (R130); *key stays the ring's then. */
+static int find_key(struct cli *cli, struct dkim_keyring *ring, struct key **key, struct str *domain,
+		    struct str *selector)
+{
+	struct str word = cli_arg(cli, 0);
+	struct dkim_key_file *f;
+	const char *path = word.p ? arena_cstr(cli->arena, word) : NULL;
+	*domain = cli_option(cli, "--domain");
+	*selector = cli_option(cli, "--selector");
+	if (path && (access(path, F_OK) == 0 || str_has_byte(word, '/')))
+		return cli_dkim_key(cli, word, key);
+	int code = cli_ring_names(cli, domain, selector);
+	if (word.p && !selector->p)
+		*selector = arena_lower(cli->arena, word);
+	if (code == 0)
+		code = cli_ring_open(cli, ring);
+	if (code == 0)
+		code = cli_ring_pick(cli, ring, *domain, *selector, &f);
+	if (code)
+		return code;
+	*key = f->key;
+	*domain = f->domain;
+	*selector = f->selector;
+	return 0;
+}
+
 int cmd_dkim_txt(struct cli *cli)
 {
 	struct key *key = NULL;
+	struct dkim_keyring ring = {0};
 	struct record record;
-	struct str form = cli_option(cli, "--form");
-	int code = cli_dkim_key(cli, cli_arg(cli, 0), &key);
+	struct str form = cli_option(cli, "--form"), domain, selector;
+	int code = find_key(cli, &ring, &key, &domain, &selector);
 	if (code == 0)
-		code = make_record(cli, key, cli_option(cli, "--domain"), cli_option(cli, "--selector"),
-				   &record);
+		code = make_record(cli, key, domain, selector, &record);
 	if (code == 0 && !cli_print_json(cli, as_json(cli, &record, STR_NONE))) {
 		if (!form.p || str_eq(form, STR("line")))
 			cli_print(cli, "%.*s\n", STR_ARG(record.text));
@@ -167,7 +204,9 @@ int cmd_dkim_txt(struct cli *cli)
 			code = cli_usage(cli, "%s", cli_text(cli, "--form is line, zone or fields",
 							     "--form은 line, zone, fields 중 하나입니다"));
 	}
-	key_free(key);
+	if (!ring.n)
+		key_free(key);
+	dkim_keyring_free(&ring);
 	return code;
 }
 
@@ -204,6 +243,8 @@ static int look_at(struct cli *cli, struct str file, struct listed *out)
 
 int cmd_dkim_list(struct cli *cli)
 {
+	if (cli->nargs == 0)
+		return cli_ring_list(cli);
 	BUF_SCOPED json = {0};
 	struct json_writer w;
 	struct table *t = table_new(cli->arena, cli_text(cli, "FILE|TYPE|>BITS|STATE", "파일|종류|>비트|상태"));
@@ -263,50 +304,150 @@ static enum dkim_record_match compare(struct cli *cli, const struct dns_answer *
 	return best;
 }
 
-static int report(struct cli *cli, const char *word, const char *text, const struct dns_answer *answer,
-		  int code)
+struct checked {
+	struct str domain, selector;
+	const char *word, *text;
+	uint32_t ttl;
+	size_t records;
+	int code;
+};
+
+static void look(struct cli *cli, struct dns_resolver *r, const struct key *key, struct checked *c)
+{
+	struct dns_answer answer;
+	dns_query(r, cli->arena, record_name(cli, c->domain, c->selector), DNS_TXT, &answer);
+	c->ttl = answer.ttl;
+	c->records = answer.n;
+	if (dns_is_error(answer.status)) {
+		c->word = "unknown";
+		c->text = dns_status_name(answer.status);
+		c->code = CLI_TEMP;
+	} else if (answer.n == 0) {
+		c->word = "missing";
+		c->text = cli_text(cli, "there is no such record", "레코드가 없습니다");
+		c->code = CLI_NOT_FOUND;
+	} else {
+		enum dkim_record_match m = compare(cli, &answer, key);
+		c->word = states[m].word;
+		c->text = cli->korean ? states[m].ko : states[m].en;
+		c->code = m == DKIM_RECORD_SAME ? CLI_OK : CLI_DATA;
+	}
+}
+
+static void put_checked(struct json_writer *w, const struct checked *c)
+{
+	json_write_object_begin(w);
+	json_write_member_str(w, "domain", c->domain);
+	json_write_member_str(w, "selector", c->selector);
+	json_write_member_cstr(w, "result", c->word);
+	json_write_member_cstr(w, "text", c->text);
+	json_write_member_int(w, "ttl", c->ttl);
+	json_write_member_int(w, "records", (int64_t)c->records);
+	json_write_object_end(w);
+}
+
+static int check_file(struct cli *cli, struct dns_resolver *r)
 {
 	BUF_SCOPED b = {0};
 	struct json_writer w;
+	struct key *key = NULL;
+	struct checked c = {.domain = cli_option(cli, "--domain"), .selector = cli_option(cli, "--selector")};
+	if (!c.domain.p || !c.selector.p)
+		return cli_usage(cli, "%s", cli_text(cli, "--key needs --domain and --selector",
+						     "--key에는 --domain과 --selector가 필요합니다"));
+	int code = cli_dkim_key(cli, cli_option(cli, "--key"), &key);
+	if (code)
+		return code;
+	look(cli, r, key, &c);
+	key_free(key);
 	json_write_init(&w, &b);
-	json_write_object_begin(&w);
-	json_write_member_cstr(&w, "result", word);
-	json_write_member_cstr(&w, "text", text);
-	json_write_member_int(&w, "ttl", answer->ttl);
-	json_write_member_int(&w, "records", (int64_t)answer->n);
-	json_write_object_end(&w);
+	put_checked(&w, &c);
 	if (!cli_print_json(cli, buf_str(&b)))
-		cli_print(cli, cli_text(cli, "%s: %s (TTL %u s)\n", "%s: %s (TTL %u초)\n"), word, text,
-			  answer->ttl);
-	return code;
+		cli_print(cli, cli_text(cli, "%s: %s (TTL %u s)\n", "%s: %s (TTL %u초)\n"), c.word,
+			  c.text, c.ttl);
+	return c.code;
+}
+
+/* A running server takes over what was seen, so that signing begins at once, and looks for the rest. */
+static void tell_server(struct cli *cli, struct str seen)
+{
+	BUF_SCOPED reply = {0};
+	FD_SCOPED fd = -1;
+	struct err ignored;
+	struct str request = arena_fmt(cli->arena, "{\"verb\":\"dkim.check\",\"seen\":%.*s}", STR_ARG(seen));
+	if (control_connect(config_path(cli->config, SETTING_RUN_DIR), "queue", &fd, &ignored) && fd >= 0)
+		(void)!control_call(fd, request, &reply, &ignored);
+}
+
+static void put_seen(struct json_writer *w, const struct checked *c)
+{
+	json_write_object_begin(w);
+	json_write_member_str(w, "domain", c->domain);
+	json_write_member_str(w, "selector", c->selector);
+	json_write_object_end(w);
+}
+
+/* The server's keys, all or those of a domain; the worst of them is the exit code. */
+static int check_ring(struct cli *cli, struct dns_resolver *r)
+{
+	BUF_SCOPED b = {0};
+	BUF_SCOPED seen = {0};
+	struct json_writer w, seen_w;
+	struct dkim_keyring ring = {0};
+	struct str domain, selector;
+	struct table *t = table_new(cli->arena, cli_text(cli, "DOMAIN|SELECTOR|RESULT|>TTL|",
+							 "도메인|선택자|결과|>TTL|"));
+	int code = cli_ring_names(cli, &domain, &selector), worst = CLI_OK;
+	size_t n = 0;
+	if (code == 0)
+		code = cli_ring_open(cli, &ring);
+	if (code)
+		return code;
+	json_write_init(&w, &b);
+	json_write_init(&seen_w, &seen);
+	json_write_array_begin(&w);
+	json_write_array_begin(&seen_w);
+	for (size_t i = 0; i < ring.n; i++) {
+		const struct dkim_key_file *f = &ring.at[i];
+		struct checked c = {.domain = f->domain, .selector = f->selector, .word = "broken",
+				    .code = CLI_DATA};
+		if ((domain.p && !str_eq(f->domain, domain)) ||
+		    (selector.p && !str_eq(f->selector, selector)))
+			continue;
+		n++;
+		if (f->key)
+			look(cli, r, f->key, &c);
+		else
+			c.text = arena_cstr(cli->arena, f->problem);
+		worst = c.code ? c.code : worst;
+		put_checked(&w, &c);
+		if (c.code == CLI_OK)
+			put_seen(&seen_w, &c);
+		table_cell(t, c.domain);
+		table_cell(t, c.selector);
+		table_cell(t, str_of(c.word));
+		table_cell_fmt(t, "%u", c.ttl);
+		table_cell(t, str_of(c.text));
+	}
+	json_write_array_end(&w);
+	json_write_array_end(&seen_w);
+	dkim_keyring_free(&ring);
+	if (n == 0)
+		return cli_fail(cli, CLI_NOT_FOUND, "%s",
+				cli_text(cli, "there is no such key", "그런 키가 없습니다"));
+	if (!cli_print_json(cli, buf_str(&b)))
+		table_print(t, &cli->out);
+	tell_server(cli, buf_str(&seen));
+	return worst;
 }
 
 int cmd_dkim_check(struct cli *cli)
 {
-	struct key *key = NULL;
 	struct dns_resolver *r = NULL;
-	struct dns_answer answer;
-	int code = cli_dkim_key(cli, cli_option(cli, "--key"), &key);
-	if (code == 0)
-		code = cli_resolver(cli, &r);
-	if (code) {
-		key_free(key);
+	int code = cli_resolver(cli, &r);
+	if (code)
 		return code;
-	}
-	dns_query(r, cli->arena,
-		  record_name(cli, cli_option(cli, "--domain"), cli_option(cli, "--selector")), DNS_TXT,
-		  &answer);
+	code = cli_has(cli, "--key") ? check_file(cli, r) : check_ring(cli, r);
 	dns_resolver_free(r);
-	if (dns_is_error(answer.status))
-		code = report(cli, "unknown", dns_status_name(answer.status), &answer, CLI_TEMP);
-	else if (answer.n == 0)
-		code = report(cli, "missing", cli_text(cli, "there is no such record", "레코드가 없습니다"), &answer,
-			      CLI_NOT_FOUND);
-	else {
-		enum dkim_record_match m = compare(cli, &answer, key);
-		code = report(cli, states[m].word, cli->korean ? states[m].ko : states[m].en, &answer,
-			      m == DKIM_RECORD_SAME ? CLI_OK : CLI_DATA);
-	}
-	key_free(key);
 	return code;
 }

@@ -51,6 +51,7 @@ enum config_language { CONFIG_LANGUAGE_KO, CONFIG_LANGUAGE_EN };
 enum config_bare_newline { CONFIG_BARE_REFUSE, CONFIG_BARE_NORMALISE };
 enum config_directory { CONFIG_DIRECTORY_SQLITE, CONFIG_DIRECTORY_MARIADB, CONFIG_DIRECTORY_CLASSIC };
 enum config_over_quota { CONFIG_OVER_QUOTA_TEMP, CONFIG_OVER_QUOTA_PERM };
+enum config_signed_mail { CONFIG_SIGNED_ADD, CONFIG_SIGNED_LEAVE };
 enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 
 enum listener_service {

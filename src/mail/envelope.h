@@ -52,7 +52,7 @@ struct envelope {
 	uint64_t size_bytes;       /* octets of the content as stored */
 	struct str account;        /* who authenticated; empty: nobody */
 	struct str auth_mech;      /* SASL mechanism, for Received and log */
-	struct str submission_mac; /* MAC of auth over account and session (DESIGN 1); opaque */
+	struct str submission_mac; /* ticket of auth (auth/ticket.h): for which domain mail may be signed */
 	struct envelope_peer peer;
 	bool has_uid;              /* handed in by a user of this host, the kernel says which */
 	uint32_t uid;

@@ -11,6 +11,7 @@
  */
 
 #include "proc/auth_int.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/ids.h"
 #include "base/log.h"
@@ -159,18 +160,44 @@ static void on_rcpt(struct auth_role *a, struct directory *d, struct channel *ch
 	reply_rcpt(ch, id, code, r.n == 1 ? r.v[0].address : address);
 }
 
-static void on_sender(struct directory *d, struct channel *ch, uint64_t id, const struct msg_sender_check *m)
+/* A login's ticket, and the account may use an address in that domain: one for that domain. */
+static void widen_ticket(struct auth_role *a, const struct msg_sender_check *m, struct buf *out)
+{
+	ARENA_SCOPED arena = arena_new();
+	struct ticket t;
+	struct err ignored;
+	struct str mac, own = m->account, other = m->address;
+
+	(void)str_cut(&own, '@');
+	other = str_from(other, str_find_last_byte(other, '@') + 1);
+	if (!ticket_unpack(m->ticket, &t, &mac) || !str_eq(t.domain, own))
+		return;
+	t.address = m->account;
+	if (!ticket_verify(&a->mac_key, &t, mac, clock_wall_s(), 0) ||
+	    !directory_fold_domain(arena, other, &t.domain, &ignored))
+		return;
+	ticket_pack(out, &a->mac_key, &t);
+}
+
+static void on_sender(struct auth_role *a, struct directory *d, struct channel *ch, uint64_t id,
+		      const struct msg_sender_check *m)
 {
 	struct message reply = {.type = MSG_sender_check_result, .sender_check_result.code = 2};
+	BUF_SCOPED ticket = {0};
 	struct err err = {0};
 	bool may;
 
-	if (directory_may_send_as(d, m->account, m->address, &may, &err))
+	if (directory_may_send_as(d, m->account, m->address, &may, &err)) {
 		reply.sender_check_result.code = may;
-	else if (err.kind == ERR_SYNTAX)
+		if (may)
+			widen_ticket(a, m, &ticket);
+		if (ticket.n <= TICKET_PACKED_MAX)
+			reply.sender_check_result.ticket = buf_str(&ticket);
+	} else if (err.kind == ERR_SYNTAX) {
 		reply.sender_check_result.code = 0;
-	else
+	} else {
 		log_err(LOG_ERROR, "auth.lookup.failed", &err);
+	}
 	(void)channel_reply(ch, id, &reply);
 }
 
@@ -245,7 +272,7 @@ static void answer_lookup(struct auth_role *a, struct directory *d, struct chann
 	if (m->type == MSG_rcpt_lookup)
 		on_rcpt(a, d, ch, id, m->rcpt_lookup.address);
 	else if (m->type == MSG_sender_check)
-		on_sender(d, ch, id, &m->sender_check);
+		on_sender(a, d, ch, id, &m->sender_check);
 	else if (m->type == MSG_resolve)
 		on_resolve(d, ch, id, m->resolve.address);
 	else if (m->type == MSG_account_facts)

@@ -228,7 +228,7 @@ static void give_ticket(struct attempt *t)
 /* What smtp keeps with the message: proof for a signature days later. */
 static void give_mac(struct attempt *t)
 {
-	unsigned char mac[TICKET_MAC_SIZE];
+	BUF_SCOPED packed = {0};
 	char sid[20];
 	int n = snprintf(sid, sizeof(sid), "%016llx", (unsigned long long)t->session);
 	struct str rest = t->account.address;
@@ -241,9 +241,9 @@ static void give_mac(struct attempt *t)
 		.time_s = clock_wall_s(),
 	};
 
-	ticket_make(&t->auth->mac_key, &k, mac);
+	ticket_pack(&packed, &t->auth->mac_key, &k);
 	log_outcome(t, LOG_INFO, "auth.login", "");
-	answer(t, RESULT_SUCCESS, STR_NONE, (struct str){(const char *)mac, sizeof(mac)}, "");
+	answer(t, RESULT_SUCCESS, STR_NONE, buf_str(&packed), "");
 }
 
 static bool is_mailbox_service(const struct attempt *t)

@@ -3,7 +3,8 @@
 /*
  * proc/keys.c: the keys role. Identity: pabal-keys. Sandbox: no files, no sockets. Descriptors: none.
  * Messages: role_keys from the master (all private keys; the former set stays usable until the next
- * but one, so doors can change over); sign and sign_credit from the doors. Threads: a reader per door.
+ * but one, so doors can change over) and role_dkim; sign and sign_credit from the doors; dkim_sign from
+ * queue. Threads: a reader per door, a few for DKIM (keys_dkim.c).
  *
  * A door gets signatures of handshakes only (crypto/tls_form.h), and no more of them than connections
  * that it accepted, with some in advance: what a captured door can have signed is bounded.
@@ -15,12 +16,13 @@
 #include "base/secret.h"
 #include "crypto/tls.h"
 #include "crypto/tls_form.h"
+#include "proc/keys_dkim.h"
 #include "proc/keys_int.h"
 #include "proc/role_int.h"
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { KEYS_MAX = 32, PEM_MAX = 1 << 20, CREDIT_AHEAD = 256, CREDIT_MAX = 100000 };
+enum { KEYS_MAX = 32, PEM_MAX = 1 << 20, DKIM_TABLE_MAX = 64 << 20, CREDIT_AHEAD = 256, CREDIT_MAX = 100000 };
 
 struct key_set {
 	struct key *key[KEYS_MAX];
@@ -35,6 +37,7 @@ struct door {
 struct keys_role {
 	pthread_rwlock_t sets; /* read-held while signing */
 	struct key_set now, before; /* guarded by sets */
+	struct keys_dkim *dkim;
 	struct lock lock;
 	/* guarded by lock */
 	struct door doors[2 * ROLE_PROCESSES_MAX];
@@ -47,6 +50,7 @@ void *keys_create(struct role *r)
 	struct keys_role *k = mem_new(struct keys_role);
 
 	(void)r;
+	k->dkim = keys_dkim_new();
 	pthread_rwlock_init(&k->sets, NULL);
 	lock_init(&k->lock, LOCK_CRYPTO);
 	return k;
@@ -63,6 +67,7 @@ void keys_free(struct keys_role *k)
 {
 	free_set(&k->now);
 	free_set(&k->before);
+	keys_dkim_free(k->dkim);
 	pthread_rwlock_destroy(&k->sets);
 	lock_fini(&k->lock);
 	free(k);
@@ -111,10 +116,32 @@ static void take_keys(struct role *r, struct msg_role_keys *m)
 	role_post(r, good ? &taken : &failed);
 }
 
+/* A damaged table leaves the former one. */
+static void take_dkim(struct role *r, struct msg_role_dkim *m)
+{
+	struct keys_role *k = r->state;
+	BUF_SCOPED table = {0};
+	struct err err = {0};
+	int fd = m->table;
+
+	m->table = -1;
+	bool good = (fd < 0 || sealed_read(fd, DKIM_TABLE_MAX, &table, &err)) &&
+		    keys_dkim_load(k->dkim, buf_str(&table), &err);
+	secret_wipe(table.p, table.n);
+	if (!good)
+		log_err(LOG_ERROR, "keys.dkim.failed", &err);
+}
+
 static void keys_on_master(struct role *r, struct message *m)
 {
+	struct keys_role *k = r->state;
+
 	if (m->type == MSG_role_keys)
 		take_keys(r, &m->role_keys);
+	else if (m->type == MSG_role_dkim)
+		take_dkim(r, &m->role_dkim);
+	else if (m->type == MSG_role_mac_key)
+		keys_dkim_mac_key(k->dkim, m->role_mac_key.key);
 }
 
 static struct door *door_of(struct keys_role *k, struct peer *p)
@@ -184,6 +211,8 @@ static void keys_on_lost(void *ctx, struct channel *ch)
 	struct keys_role *k = p->role->state;
 
 	(void)ch;
+	if (p->kind != CHANNEL_SIGN)
+		return;
 	LOCK_SCOPED(&k->lock);
 	door_of(k, p)->credit = CREDIT_AHEAD;
 }
@@ -196,6 +225,10 @@ static void keys_on_message(void *ctx, struct channel *ch, uint64_t id, struct m
 	BUF_SCOPED sig = {0};
 	struct err err = {0};
 
+	if (m->type == MSG_dkim_sign || m->type == MSG_dkim_sign_long) {
+		keys_dkim_request(k->dkim, ch, id, m);
+		return;
+	}
 	if (m->type == MSG_sign_credit) {
 		keys_credit(k, p, m->sign_credit.connections);
 		return;
@@ -213,11 +246,27 @@ static void keys_on_message(void *ctx, struct channel *ch, uint64_t id, struct m
 	(void)channel_reply(ch, id, &reply);
 }
 
+static void keys_configured(struct role *r)
+{
+	struct keys_role *k = r->state;
+	CONFIG_SCOPED c = role_config(r);
+
+	keys_dkim_rules(k->dkim, config_str(c, SETTING_HOSTNAME), config_str(c, SETTING_MYDOMAIN),
+			config_networks(c, SETTING_DKIM_SIGN_NETWORKS)->n > 0);
+}
+
 static bool keys_prepare(struct role *r, struct sandbox *s, struct err *err)
 {
-	(void)r;
 	(void)s;
+	keys_configured(r);
 	return preload(PRELOAD_TLS, err);
+}
+
+static bool keys_start(struct role *r, struct err *err)
+{
+	struct keys_role *k = r->state;
+
+	return keys_dkim_start(k->dkim, err);
 }
 
 static bool keys_drained(struct role *r)
@@ -233,6 +282,7 @@ static void keys_status(struct role *r, struct json_writer *w)
 	pthread_rwlock_rdlock(&k->sets);
 	json_write_member_int(w, "keys", (int64_t)k->now.n);
 	pthread_rwlock_unlock(&k->sets);
+	keys_dkim_status(k->dkim, w);
 	LOCK_SCOPED(&k->lock);
 	json_write_member_int(w, "signed", (int64_t)k->signed_n);
 	json_write_member_int(w, "refused", (int64_t)k->refused);
@@ -241,6 +291,8 @@ static void keys_status(struct role *r, struct json_writer *w)
 const struct role_form role_form_keys = {
 	.create = keys_create,
 	.prepare = keys_prepare,
+	.start = keys_start,
+	.configured = keys_configured,
 	.on_master = keys_on_master,
 	.on_message = keys_on_message,
 	.on_lost = keys_on_lost,

@@ -9,6 +9,7 @@
 #include "base/secret.h"
 #include "proc/keys_int.h"
 #include "proc/master_int.h"
+#include "sender_auth/dkim/keyring.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PEM_MAX = 1 << 20, OUTPUT_MAX = 4 << 20, OUTPUTS = ROLE_COUNT + 4 };
-enum { OUT_MASTER = ROLE_COUNT, OUT_CERTIFICATES, OUT_KEYS, OUT_PROBLEMS };
+enum { PEM_MAX = 1 << 20, OUTPUT_MAX = 4 << 20, DKIM_TABLE_MAX = 64 << 20, OUTPUTS = ROLE_COUNT + 6 };
+enum { OUT_MASTER = ROLE_COUNT, OUT_CERTIFICATES, OUT_KEYS, OUT_DKIM_KEYS, OUT_DKIM, OUT_PROBLEMS };
 
 static bool read_pem(struct str path, struct buf *problems, const char *file, struct buf *out)
 {
@@ -87,6 +88,44 @@ static bool add_certificates(const struct config *c, struct buf *certs, struct b
 	return true;
 }
 
+/* R128: a key that cannot be used is a mistake found here, and not mail that goes out unsigned. */
+static bool add_dkim_key(const struct config *c, struct arena *a, const struct dkim_key_file *f,
+			 struct buf *keys, struct buf *table, struct buf *problems)
+{
+	struct dkim_row row;
+	struct err err = {0};
+
+	if (f->use == DKIM_USE_NEVER)
+		return true;
+	if (!f->key || !dkim_row_make(a, f, &row, &err)) {
+		struct str why = f->key ? str_of(err.text) : f->problem;
+		buf_fmt(problems, "%s: error: DKIM key %.*s of %.*s (%.*s): %.*s\n", config_file(c),
+			STR_ARG(f->selector), STR_ARG(f->domain), STR_ARG(f->path), STR_ARG(why));
+		return false;
+	}
+	dkim_row_encode(keys, &row);
+	row.pem = STR_NONE;
+	dkim_row_encode(table, &row);
+	return true;
+}
+
+static bool add_dkim(const struct config *c, struct buf *keys, struct buf *table, struct buf *problems)
+{
+	ARENA_SCOPED a = arena_new();
+	struct dkim_keyring ring;
+	struct err err = {0};
+	bool good = true;
+
+	if (!dkim_keyring_read(c, a, &ring, &err)) {
+		buf_fmt(problems, "%s: error: %s\n", config_file(c), err.sys ? err.cause : err.text);
+		return false;
+	}
+	for (size_t i = 0; i < ring.n; i++)
+		good = add_dkim_key(c, a, &ring.at[i], keys, table, problems) && good;
+	dkim_keyring_free(&ring);
+	return good;
+}
+
 static bool put(int fd, struct str s)
 {
 	struct err err;
@@ -97,8 +136,12 @@ static bool write_all(const struct config *c, const int out[OUTPUTS], struct buf
 {
 	BUF_SCOPED certs = {0};
 	BUF_SCOPED keys = {0};
+	BUF_SCOPED dkim_keys = {.max = DKIM_TABLE_MAX};
+	BUF_SCOPED dkim = {.max = DKIM_TABLE_MAX};
 	bool good = add_certificates(c, &certs, &keys, problems);
 
+	good = good && add_dkim(c, &dkim_keys, &dkim, problems) && !dkim_keys.failed &&
+	       put(out[OUT_DKIM_KEYS], buf_str(&dkim_keys)) && put(out[OUT_DKIM], buf_str(&dkim));
 	good = good && put(out[OUT_CERTIFICATES], buf_str(&certs)) && put(out[OUT_KEYS], buf_str(&keys));
 	for (int i = 0; good && i <= OUT_MASTER; i++) {
 		BUF_SCOPED bytes = {0};
@@ -157,6 +200,10 @@ static bool take_results(int out[OUTPUTS], struct loaded *l, struct err *err)
 		l->certificates = fd_take(&out[OUT_CERTIFICATES]);
 		l->keys = fd_take(&out[OUT_KEYS]);
 	}
+	if (lseek(out[OUT_DKIM], 0, SEEK_END) > 0) {
+		l->dkim = fd_take(&out[OUT_DKIM]);
+		l->dkim_keys = fd_take(&out[OUT_DKIM_KEYS]);
+	}
 	return true;
 }
 
@@ -193,4 +240,6 @@ void loaded_fini(struct loaded *l)
 		fd_close(&l->snapshot[i]);
 	fd_close(&l->certificates);
 	fd_close(&l->keys);
+	fd_close(&l->dkim);
+	fd_close(&l->dkim_keys);
 }

@@ -20,6 +20,7 @@ struct loaded {
 	struct config *config;     /* the master's part */
 	int snapshot[ROLE_COUNT];  /* sealed memfds */
 	int certificates, keys;    /* memfds; -1: none */
+	int dkim, dkim_keys;       /* for queue, for keys */
 };
 /* On failure *problems has one line per problem. */
 bool load_config(const char *path, struct loaded *out, struct buf *problems, struct err *err) MUST_CHECK;

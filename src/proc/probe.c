@@ -75,6 +75,15 @@ static bool read_key(const struct probed *p)
 	return try_open(path, "key.pem", O_RDONLY);
 }
 
+/* The setting is the master's alone; the default is below data_dir. */
+static bool read_dkim_keys(const struct probed *p)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/dkim", config_path(p->config, SETTING_DATA_DIR));
+	return try_open(path, "", O_RDONLY | O_DIRECTORY);
+}
+
 static bool read_journal(const struct probed *p)
 {
 	return try_open(role_journal_path(p->role, ROLE_SMTP, 0), "", O_RDONLY | O_DIRECTORY);
@@ -197,6 +206,7 @@ static const struct act {
 	{"write spool", write_spool},
 	{"read directory", read_directory},
 	{"read key", read_key},
+	{"read dkim key", read_dkim_keys},
 	{"read smtp journal", read_journal},
 	{"write smtp journal", write_journal},
 	{"write log", write_log},

@@ -3,8 +3,8 @@
 /*
  * proc/queue.c: the queue role. Identity: vmail. Sandbox: mail store, spool, its journal; the journals
  * of smtp to read; no socket() nor connect(). Descriptors: control socket. Messages: positions from
- * smtp, look-ups to auth, notices and settle requests among those who write mail. Threads: those of
- * queue/, a few workers, readers, control.
+ * smtp, look-ups to auth, mail to relay, header blocks to keys, notices and settle requests among those
+ * who write mail. Threads: those of queue/, a few workers, readers, control.
  */
 #include "queue/queue.h"
 #include "base/clock.h"
@@ -14,6 +14,7 @@
 #include "base/scan.h"
 #include "net/net.h"
 #include "proc/lookup_cache.h"
+#include "proc/queue_dkim.h"
 #include "proc/queue_relay.h"
 #include "proc/settle_int.h"
 #include <dirent.h>
@@ -25,7 +26,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOKUP_WAIT_MS = 10000, TICK_MS = 1000, CACHE_S = 60, QUEUE_NICE = 5 };
+enum {
+	LOOKUP_WAIT_MS = 10000, TICK_MS = 1000, DKIM_TICK_MS = 500, CACHE_S = 60, QUEUE_NICE = 5,
+	DKIM_TABLE_MAX = 64 << 20,
+};
 
 struct suspicion {
 	struct suspicion *next;
@@ -38,6 +42,7 @@ struct queue_role {
 	struct role *role;
 	struct queue *queue;
 	struct store *store;
+	struct queue_dkim *dkim;
 	int mail_fd, spool_fd, journal_fd;
 	struct settle_table settle;
 	struct lookup_cache *recipients, *accounts; /* by address; only what exists is remembered */
@@ -210,6 +215,12 @@ static void tick(void *ctx)
 	settle_announce(&q->settle, journal_watermark(queue_journal(q->queue)));
 }
 
+static void dkim_tick(void *ctx)
+{
+	struct queue_role *q = ctx;
+	queue_dkim_tick(q->dkim);
+}
+
 static void checkpoint_due(void *ctx)
 {
 	struct queue_role *q = ctx;
@@ -320,11 +331,26 @@ static void queue_on_lost(void *ctx, struct channel *ch)
 		forget(p->role->state);
 }
 
-/* At the start only: what crashed this role is a matter of its next life. */
+/* A damaged table leaves the former one. */
+static void take_dkim(struct queue_role *q, struct msg_role_dkim *m)
+{
+	BUF_SCOPED table = {0};
+	struct err err = {0};
+	int fd = m->table;
+
+	m->table = -1;
+	if ((fd >= 0 && !sealed_read(fd, DKIM_TABLE_MAX, &table, &err)) ||
+	    !queue_dkim_load(q->dkim, buf_str(&table), &err))
+		log_err(LOG_ERROR, "queue.dkim.table.failed", &err);
+}
+
+/* Suspects at the start only: what crashed this role is a matter of its next life. */
 static void queue_on_master(struct role *r, struct message *m)
 {
 	struct queue_role *q = r->state;
 
+	if (m->type == MSG_role_dkim)
+		take_dkim(q, &m->role_dkim);
 	if (m->type != MSG_role_suspect || q->queue)
 		return;
 	struct suspicion *s = arena_new_of(r->arena, struct suspicion);
@@ -344,6 +370,7 @@ static void *queue_create(struct role *r)
 	settle_init(&q->settle, r);
 	q->recipients = lookup_cache_new();
 	q->accounts = lookup_cache_new();
+	q->dkim = queue_dkim_new(r);
 	return q;
 }
 
@@ -429,8 +456,8 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 		return false;
 	o.routes = routes;
 	if (config_bool(c, SETTING_RELAY_ENABLED))
-		o.relay = relay_services_of(r);
-	if (!queue_open(&o, &q->queue, err))
+		o.relay = relay_services_of(r, q->dkim);
+	if (!queue_dkim_open(q->dkim, q->spool_fd, err) || !queue_open(&o, &q->queue, err))
 		return false;
 	for (const struct suspicion *p = q->suspicions; p; p = p->next)
 		queue_suspect(q->queue, p->qid, p->account, p->crashes, p->since);
@@ -440,7 +467,8 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 static void on_control(void *ctx, struct str request, struct buf *reply)
 {
 	struct queue_role *q = ctx;
-	queue_control(q->queue, request, reply);
+	if (!queue_dkim_control(q->dkim, request, reply))
+		queue_control(q->queue, request, reply);
 }
 
 static bool queue_role_start(struct role *r, struct err *err)
@@ -451,6 +479,7 @@ static bool queue_role_start(struct role *r, struct err *err)
 	if (!queue_start(q->queue, err))
 		return false;
 	net_timer(r->net, TICK_MS, tick, q);
+	net_timer(r->net, DKIM_TICK_MS, dkim_tick, q);
 	return control_listen(r, &control, err);
 }
 

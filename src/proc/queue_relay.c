@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "base/scan.h"
 #include "dns/resolver.h"
+#include "net/net.h"
+#include "proc/queue_dkim.h"
 #include "proc/role_int.h"
 #include "queue/relay_wire.h"
 #include <fcntl.h>
@@ -13,6 +15,11 @@
 #include <string.h>
 
 enum { DNS_WAIT_MS = 30000, RELAY_WAIT_MS = 3600000, INLINE_MAX = 32768, MX_MAX = 20, PASSWORD_MAX = 1024 };
+
+struct sender { /* ctx of the services */
+	struct role *role;
+	struct queue_dkim *dkim;
+};
 
 /* ---- routes by MX ------------------------------------------------------------------------------------- */
 
@@ -136,7 +143,7 @@ static void on_mx(void *ctx, struct message *reply, const struct err *err)
 
 static void route(void *ctx, struct str domain, route_done *done, void *done_ctx)
 {
-	struct role *r = ctx;
+	struct role *r = ((struct sender *)ctx)->role;
 	struct route_call *c = mem_new(struct route_call);
 	struct message m = {.type = MSG_dns_query};
 	struct err err = {0};
@@ -195,25 +202,28 @@ static void on_relayed(void *ctx, struct message *reply, const struct err *err)
 	free(c);
 }
 
-static void relay(void *ctx, const struct relay_job *job, relay_done *done, void *done_ctx)
+/* The job to relay; fields go in front of the content. */
+static void hand_over(struct role *r, struct relay_call *c, struct str job, struct str fields,
+		      struct str content, int side_fd, uint64_t side_bytes)
 {
-	struct role *r = ctx;
-	struct relay_call *c = mem_new(struct relay_call);
 	struct message m = {.type = MSG_relay_job};
-	BUF_SCOPED blob = {0};
+	BUF_SCOPED whole = {0};
 	FD_SCOPED body = -1;
 	struct err err = {0};
 
-	*c = (struct relay_call){done, done_ctx, job->rcpt_n};
-	relay_job_encode(&blob, job);
-	m.relay_job.job = buf_str(&blob);
+	if (fields.n) {
+		buf_add(&whole, fields);
+		buf_add(&whole, content);
+		content = buf_str(&whole);
+	}
+	m.relay_job.job = job;
 	m.relay_job.body = -1;
-	m.relay_job.side = job->content_fd;
-	m.relay_job.side_bytes = job->content_fd_bytes;
-	if (job->content.n <= INLINE_MAX) {
-		m.relay_job.content = job->content;
+	m.relay_job.side = side_fd;
+	m.relay_job.side_bytes = side_bytes;
+	if (content.n <= INLINE_MAX) {
+		m.relay_job.content = content;
 	} else {
-		body = sealed_make("message", job->content);
+		body = sealed_make("message", content);
 		if (body < 0) {
 			fail(c, "no memory for a message");
 			return;
@@ -227,9 +237,80 @@ static void relay(void *ctx, const struct relay_job *job, relay_done *done, void
 	}
 }
 
-struct relay_services relay_services_of(struct role *r)
+/* A message on its way through DKIM: a copy of all that is needed of it. */
+struct to_sign {
+	struct sender *sender;
+	struct relay_call *call;
+	struct arena *arena;
+	struct str job;
+	struct dkim_letter letter;
+};
+
+/* On a worker. */
+static void sign_and_send(void *ctx)
 {
-	return (struct relay_services){r, route, relay};
+	struct to_sign *t = ctx;
+	BUF_SCOPED fields = {0};
+	struct err err = {0};
+
+	log_context(STR_NONE, id_str(&t->letter.id), STR_NONE);
+	if (queue_dkim_sign(t->sender->dkim, &t->letter, &fields, &err))
+		hand_over(t->sender->role, t->call, t->job, buf_str(&fields), t->letter.content,
+			  t->letter.side_fd, t->letter.side_bytes);
+	else
+		fail(t->call, "the message cannot be signed just now (DKIM)");
+	log_context_clear();
+	fd_close(&t->letter.side_fd);
+	arena_free(t->arena);
+	free(t);
+}
+
+static bool sign_first(struct sender *s, const struct relay_job *job, struct relay_call *c, struct str blob)
+{
+	const struct envelope *e = job->envelope;
+	struct dkim_letter letter = {.id = job->id, .own_notice = job->own_notice, .origin = e->origin,
+				     .account = e->account, .ticket = e->submission_mac,
+				     .peer = e->peer.address, .content = job->content,
+				     .side_fd = job->content_fd, .side_bytes = job->content_fd_bytes};
+
+	if (!queue_dkim_concerns(s->dkim, &letter))
+		return false;
+	struct to_sign *t = mem_new(struct to_sign);
+	struct arena *a = arena_new();
+	*t = (struct to_sign){s, c, a, arena_str(a, blob), letter};
+	t->letter.account = arena_str(a, letter.account);
+	t->letter.ticket = arena_str(a, letter.ticket);
+	t->letter.peer = arena_str(a, letter.peer);
+	t->letter.content = arena_str(a, letter.content);
+	if (letter.side_fd >= 0 && (t->letter.side_fd = fcntl(letter.side_fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+		fail(c, "no descriptor for a message");
+		arena_free(a);
+		free(t);
+		return true;
+	}
+	net_run(s->role->net, sign_and_send, t);
+	return true;
+}
+
+static void relay(void *ctx, const struct relay_job *job, relay_done *done, void *done_ctx)
+{
+	struct sender *s = ctx;
+	struct relay_call *c = mem_new(struct relay_call);
+	BUF_SCOPED blob = {0};
+
+	*c = (struct relay_call){done, done_ctx, job->rcpt_n};
+	relay_job_encode(&blob, job);
+	if (!sign_first(s, job, c, buf_str(&blob)))
+		hand_over(s->role, c, buf_str(&blob), STR_NONE, job->content, job->content_fd,
+			  job->content_fd_bytes);
+}
+
+struct relay_services relay_services_of(struct role *r, struct queue_dkim *dkim)
+{
+	struct sender *s = arena_new_of(r->arena, struct sender);
+
+	*s = (struct sender){r, dkim};
+	return (struct relay_services){s, route, relay};
 }
 
 /* ---- settings ----------------------------------------------------------------------------------------- */

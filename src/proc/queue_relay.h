@@ -6,8 +6,10 @@
 #include "queue/queue.h"
 
 struct role;
+struct queue_dkim;
 
-struct relay_services relay_services_of(struct role *r);
+/* Mail is signed on its way to relay (queue_dkim.h). */
+struct relay_services relay_services_of(struct role *r, struct queue_dkim *dkim);
 /* The rows of setting `routes`; passwords are read from their files now, before the sandbox. */
 bool relay_routes(const struct config *c, struct arena *a, struct queue_route **out, size_t *out_n,
 		  struct err *err) MUST_CHECK;

@@ -84,14 +84,17 @@ static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, st
 	return v;
 }
 
-static int sender(void *ctx, struct str account, struct str address)
+static int sender(void *ctx, const struct smtp_sender *who, struct arena *a, struct str *out_ticket)
 {
-	ARENA_SCOPED a = arena_new();
-	struct message q = {.type = MSG_sender_check, .sender_check = {account, address}}, r;
+	struct message q = {.type = MSG_sender_check,
+			    .sender_check = {who->account, who->address, who->ticket}}, r;
 
-	if (account.n > 320 || address.n > 320)
+	if (who->account.n > 320 || who->address.n > 320 || who->ticket.n > 512)
 		return 0;
-	return ask(ctx, &q, a, &r) ? (int)r.sender_check_result.code : 2;
+	if (!ask(ctx, &q, a, &r))
+		return 2;
+	*out_ticket = r.sender_check_result.ticket;
+	return (int)r.sender_check_result.code;
 }
 
 /* ---- the journal ---------------------------------------------------------------------------------- */

@@ -141,6 +141,7 @@ bool dirs_make(struct master *m, struct err *err)
 	    !make_dir(config_path(c, SETTING_JOURNAL_DIR), geteuid(), getegid(), 0755, err) ||
 	    !make_dir(config_path(c, SETTING_RUN_DIR), geteuid(), getegid(), 0755, err) ||
 	    !make_dir(path, geteuid(), getegid(), 0750, err) ||
+	    !make_dir(config_path(c, SETTING_DKIM_DIR), geteuid(), getegid(), 0700, err) ||
 	    !make_for(m, ROLE_MAILBOX, config_path(c, SETTING_MAIL_DIR), 0700, err) ||
 	    !make_for(m, ROLE_QUEUE, config_path(c, SETTING_SPOOL_DIR), 0700, err) ||
 	    !make_for(m, ROLE_AUTH, config_path(c, SETTING_DIRECTORY_DIR), 0700, err) ||

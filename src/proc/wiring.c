@@ -42,6 +42,15 @@ static void tell_keys(struct master *m, struct child *c)
 	post(c, &msg);
 }
 
+static void tell_dkim(struct master *m, struct child *c)
+{
+	struct message msg = {
+		.type = MSG_role_dkim,
+		.role_dkim = {.table = c->role == ROLE_KEYS ? m->now.dkim_keys : m->now.dkim,
+			      .generation = m->generation}};
+	post(c, &msg);
+}
+
 static void tell_chain(struct master *m, struct child *c)
 {
 	struct message msg = {.type = MSG_role_certificates,
@@ -117,7 +126,9 @@ void child_tell_start(struct master *m, struct child *c)
 		tell_log_sources(m, c);
 	if (c->role == ROLE_KEYS)
 		tell_keys(m, c);
-	if (c->role == ROLE_AUTH) {
+	if (c->role == ROLE_KEYS || c->role == ROLE_QUEUE)
+		tell_dkim(m, c);
+	if (c->role == ROLE_AUTH || c->role == ROLE_KEYS) {
 		struct message key = {.type = MSG_role_mac_key,
 				      .role_mac_key.key = {m->mac_key, sizeof(m->mac_key)}};
 		post(c, &key);
@@ -208,6 +219,8 @@ void tell_config(struct master *m)
 		tell_snapshot(m, c);
 		if (c->role == ROLE_KEYS)
 			tell_keys(m, c); /* doors get the chains when it has them */
+		if (c->role == ROLE_KEYS || c->role == ROLE_QUEUE)
+			tell_dkim(m, c);
 	}
 }
 

@@ -56,6 +56,7 @@ struct relay_job {
 		*envelope; /* reverse-path, SMTPUTF8, BODY, RET, ENVID, REQUIRETLS; rcpt not used */
 	const struct recipient *rcpt;        /* this transaction's recipients, with NOTIFY and ORCPT */
 	size_t rcpt_n;
+	bool own_notice;         /* made here: a bounce, a delivery notice; not sent to relay */
 	struct str content;      /* whole message, or */
 	int content_fd;          /* >= 0: content followed by this file from offset 0; stays the caller's */
 	uint64_t content_fd_bytes;

@@ -623,6 +623,7 @@ static void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 		.envelope = notice ? &none : &i->envelope,
 		.rcpt = rcpt,
 		.rcpt_n = u->n,
+		.own_notice = notice || (i->envelope.origin == ENVELOPE_LOCAL && !i->envelope.rcpt_n),
 		.content = notice ? u->actions[0]->generated : i->content,
 		.content_fd = notice ? -1 : i->side_fd,
 		.content_fd_bytes = notice ? 0 : i->side_bytes,

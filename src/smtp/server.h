@@ -31,14 +31,20 @@ enum rcpt_verdict {
 	RCPT_FORWARD, /* our domain, but an alias leads only elsewhere: no relaying, whoever asks */
 };
 
+struct smtp_sender {
+	struct str account, ticket; /* of the login */
+	struct str address;
+};
+
 struct smtp_services {
 	void *ctx;
 	/* May block for a short time (auth process, cached). address: "local@domain", the local-part
 	 * quoted where needed, or a local-part alone ("postmaster"). canonical lives in the arena; empty:
 	 * as asked. */
 	enum rcpt_verdict (*rcpt)(void *ctx, struct str address, struct arena *a, struct str *out_canonical);
-	/* R79: may this account use this address in MAIL and From? 0 no, 1 yes, 2 temporary */
-	int (*sender)(void *ctx, struct str account, struct str address);
+	/* R79: may this account use this address in MAIL and From? 0 no, 1 yes, 2 temporary. On 1
+	 * *out_ticket is what a DKIM signature of the address's domain needs, in the arena; or empty. */
+	int (*sender)(void *ctx, const struct smtp_sender *who, struct arena *a, struct str *out_ticket);
 	struct auth_client auth;
 	/* Takes the message: header fields added here and what the client sent, in content followed by what
 	 * was written to the side file (side not NULL: it is taken, whatever the outcome). Envelope and

@@ -186,7 +186,7 @@ def certificate(directory, name):
 
 # ---- DNS
 
-TYPES = {"A": 1, "CNAME": 5, "MX": 15, "AAAA": 28}
+TYPES = {"A": 1, "CNAME": 5, "MX": 15, "TXT": 16, "AAAA": 28}
 
 
 def encode_name(name):
@@ -195,16 +195,20 @@ def encode_name(name):
 
 class Dns:
     """A recursive name server over UDP and TCP. zone: {"name": {"MX": [(10, "mx.name")], "A": ["127.0.0.1"]}}; a
-    name's value may be "SERVFAIL" or "SILENT"; what is not there is NXDOMAIN."""
+    name's value may be "SERVFAIL" or "SILENT"; what is not there is NXDOMAIN. ttl=0: nobody may cache."""
 
-    def __init__(self, zone):
-        self.zone = zone
+    def __init__(self, zone, ttl=60):
+        self.zone, self.ttl = zone, ttl
         self.asked = []
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.port = self.udp.getsockname()[1]
-        self.tcp = socket.socket()
-        self.tcp.bind(("127.0.0.1", self.port))
+        while True:  # a port that is free for both
+            self.udp, self.tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
+            self.udp.bind(("127.0.0.1", 0))
+            self.port = self.udp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                self.tcp.bind(("127.0.0.1", self.port))
+                break
+            self.udp.close()
+            self.tcp.close()
         self.tcp.listen(8)
         threading.Thread(target=self.serve, daemon=True).start()
         threading.Thread(target=self.serve_tcp, daemon=True).start()
@@ -267,7 +271,15 @@ class Dns:
                 data = socket.inet_aton(value)
             elif kind == "AAAA":
                 data = socket.inet_pton(socket.AF_INET6, value)
+            elif kind == "TXT":
+                raw = value.encode()
+                data = b"".join(bytes([len(raw[i:i + 255])]) + raw[i:i + 255] for i in range(0, len(raw), 255))
             else:
                 data = encode_name(value)
-            body += b"\xc0\x0c" + struct.pack("!HHIH", TYPES[kind], 1, 60, len(data)) + data
-        return query[:2] + struct.pack("!HHHHH", 0x8180 | rcode, 1, len(answers), 0, 0) + question + body
+            body += b"\xc0\x0c" + struct.pack("!HHIH", TYPES[kind], 1, self.ttl, len(data)) + data
+        soa = 0
+        if not answers and rcode in (0, 3):  # says how long the denial holds (RFC 2308)
+            data = b"\0\0" + struct.pack("!IIIII", 1, 1, 1, 1, self.ttl)
+            body += b"\0" + struct.pack("!HHIH", 6, 1, self.ttl, len(data)) + data
+            soa = 1
+        return query[:2] + struct.pack("!HHHHH", 0x8180 | rcode, 1, len(answers), soa, 0) + question + body

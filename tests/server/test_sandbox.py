@@ -20,7 +20,7 @@ ALLOWED = {
     "queue": {"read mail", "write mail", "write spool", "read smtp journal"},
 }
 DEADLY = {"exec", "signal", "ptrace", "mount", "namespace", "setuid"}
-FILES = {"read mail", "write mail", "write spool", "read directory", "read key", "read smtp journal",
+FILES = {"read mail", "write mail", "write spool", "read directory", "read key", "read dkim key", "read smtp journal",
          "write smtp journal", "write log", "read configuration", "read /etc/passwd"}
 
 

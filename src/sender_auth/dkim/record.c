@@ -34,17 +34,21 @@ bool dkim_key_is_encrypted(struct str pem)
 	       str_find(pem, STR("Proc-Type: 4,ENCRYPTED")) != STR_NPOS;
 }
 
+/* The value of p=: of Ed25519 without the wrapper (RFC 8463 4). */
+static void put_public(struct buf *out, enum dkim_algorithm algorithm, struct str der)
+{
+	bool bare = algorithm == DKIM_ED25519_SHA256 && der.n > ED25519_SIZE;
+	base64_encode(out, bare ? str_from(der, der.n - ED25519_SIZE) : der);
+}
+
 bool dkim_record_text(struct arena *a, const struct key *key, struct str *out, struct err *err)
 {
 	BUF_SCOPED der = {0}, text = {0};
 	if (!key_public_der(key, &der, err))
 		return false;
-	struct str octets = buf_str(&der);
 	bool rsa = key_type(key) == KEY_RSA;
-	if (!rsa) /* RFC 8463 4: without the wrapper */
-		octets = str_from(octets, octets.n - ED25519_SIZE);
 	buf_add(&text, rsa ? STR("v=DKIM1; k=rsa; p=") : STR("v=DKIM1; k=ed25519; p="));
-	base64_encode(&text, octets);
+	put_public(&text, rsa ? DKIM_RSA_SHA256 : DKIM_ED25519_SHA256, buf_str(&der));
 	*out = arena_str(a, buf_str(&text));
 	return true;
 }
@@ -62,31 +66,47 @@ void dkim_record_zone(struct buf *out, struct str domain, struct str selector, s
 	buf_add(out, STR(" )\n"));
 }
 
-enum dkim_record_match dkim_record_compare(struct arena *a, struct str published, const struct key *key)
+enum dkim_record_match dkim_record_compare_public(struct arena *a, struct str published,
+						  enum dkim_algorithm algorithm, struct str der)
 {
 	struct tag_list *tags = arena_new_of(a, struct tag_list);
-	struct str ours;
+	BUF_SCOPED text = {0};
 	struct err ignored;
 	struct dkim_public_key public_key;
-	enum dkim_algorithm algorithm;
 	if (str_find(published, STR("BEGIN PUBLIC KEY")) != STR_NPOS)
 		return DKIM_RECORD_PEM;
-	if (!dkim_record_text(a, key, &ours, &ignored) || !dkim_key_algorithm(key, &algorithm) ||
-	    !tag_list_parse(published, tags, &ignored))
+	if (!tag_list_parse(published, tags, &ignored))
 		return DKIM_RECORD_MALFORMED;
 	struct str p = tag_list_value(tags, "p");
-	ours = str_from(ours, str_find(ours, STR("p=")) + 2);
 	if (!p.p)
 		return DKIM_RECORD_MALFORMED;
 	p = tag_value_packed(a, p);
 	if (p.n == 0)
 		return DKIM_RECORD_REVOKED;
-	if (p.n < ours.n && str_starts(ours, p))
+	put_public(&text, algorithm, der);
+	if (p.n < text.n && str_starts(buf_str(&text), p))
 		return DKIM_RECORD_TRUNCATED;
 	if (!dkim_key_parse(a, published, algorithm, &public_key, &ignored))
 		return DKIM_RECORD_MALFORMED;
+	return str_eq(der, public_key.der) ? DKIM_RECORD_SAME : DKIM_RECORD_OTHER_KEY;
+}
+
+enum dkim_record_match dkim_record_compare(struct arena *a, struct str published, const struct key *key)
+{
 	BUF_SCOPED der = {0};
-	if (!key_public_der(key, &der, &ignored))
+	struct err ignored;
+	enum dkim_algorithm algorithm;
+	if (!dkim_key_algorithm(key, &algorithm) || !key_public_der(key, &der, &ignored))
 		return DKIM_RECORD_MALFORMED;
-	return str_eq(buf_str(&der), public_key.der) ? DKIM_RECORD_SAME : DKIM_RECORD_OTHER_KEY;
+	return dkim_record_compare_public(a, published, algorithm, buf_str(&der));
+}
+
+const char *dkim_record_match_name(enum dkim_record_match m)
+{
+	static const char *const names[] = {
+		[DKIM_RECORD_SAME] = "match", [DKIM_RECORD_OTHER_KEY] = "mismatch",
+		[DKIM_RECORD_TRUNCATED] = "truncated", [DKIM_RECORD_REVOKED] = "revoked",
+		[DKIM_RECORD_MALFORMED] = "malformed", [DKIM_RECORD_PEM] = "malformed",
+	};
+	return names[m];
 }

@@ -28,6 +28,10 @@ enum dkim_record_match {
 };
 /* How what stands in the DNS compares with the key. */
 enum dkim_record_match dkim_record_compare(struct arena *a, struct str published, const struct key *key);
+/* The same with the SubjectPublicKeyInfo, for who has no key. */
+enum dkim_record_match dkim_record_compare_public(struct arena *a, struct str published,
+						  enum dkim_algorithm algorithm, struct str der);
+const char *dkim_record_match_name(enum dkim_record_match m); /* "match", "mismatch" */
 
 /* A passphrase is never kept in a report: what of an encrypted file people can be told. */
 bool dkim_key_is_encrypted(struct str pem);

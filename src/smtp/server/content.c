@@ -274,7 +274,7 @@ void smtp_envelope_complete(struct smtp_session *s)
 	e->uid = f->peer_uid;
 	e->account = arena_str(tx->arena, buf_str(&s->account));
 	e->auth_mech = arena_str(tx->arena, buf_str(&s->mechanism));
-	e->submission_mac = arena_str(tx->arena, buf_str(&s->ticket));
+	e->submission_mac = tx->ticket.n ? tx->ticket : arena_str(tx->arena, buf_str(&s->ticket));
 	e->listener = s->listener->index;
 	e->peer = (struct envelope_peer){
 		.address = arena_str(tx->arena, buf_str(&s->peer_text)),

@@ -141,20 +141,22 @@ static inline enum rcpt_verdict fake_rcpt(void *ctx, struct str address, struct 
 	return RCPT_UNKNOWN;
 }
 
-static inline int fake_sender(void *ctx, struct str account, struct str address)
+static inline int fake_sender(void *ctx, const struct smtp_sender *who, struct arena *a,
+			      struct str *out_ticket)
 {
-	ARENA_SCOPED a = arena_new();
-	struct str user, detail, local = fake_local(address);
+	struct str user, detail, local = fake_local(who->address);
 	(void)ctx;
-	if (!str_ends_nocase(address, STR("@example.org")))
+	if (!str_ends_nocase(who->address, STR("@example.org")))
 		return 0;
 	if (!local_split_detail(local, '+', &user, &detail))
 		user = local;
 	if (str_eq_nocase(user, STR("later")))
 		return 2;
-	if (str_eq_nocase(user, STR("alias1")))
+	if (str_eq_nocase(user, STR("alias1"))) {
 		user = STR("test1");
-	return str_eq_nocase(arena_fmt(a, "%.*s@example.org", STR_ARG(user)), account);
+		*out_ticket = arena_cat(a, who->ticket, STR(" for alias1"));
+	}
+	return str_eq_nocase(arena_fmt(a, "%.*s@example.org", STR_ARG(user)), who->account);
 }
 
 static inline void fake_answer(struct fake *f, struct auth_result r, auth_done *done, void *ctx)

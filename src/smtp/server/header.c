@@ -102,9 +102,9 @@ static bool check_loops(struct smtp_session *s, struct smtp_tx *tx, const struct
 
 /* ---- whose it is ---- */
 
-static bool may_send_as(struct smtp_session *s, struct smtp_tx *tx, struct str address)
+static bool may_send_as(struct smtp_session *s, struct smtp_tx *tx, struct str address, bool authorises)
 {
-	int answer = s->server->services.sender(s->server->services.ctx, buf_str(&s->account), address);
+	int answer = smtp_tx_sender(s, tx, address, authorises);
 	if (answer == 1)
 		return true;
 	if (answer == 2)
@@ -116,8 +116,9 @@ static bool may_send_as(struct smtp_session *s, struct smtp_tx *tx, struct str a
 	return false;
 }
 
-/* Every address in the field; what cannot be read cannot be believed. */
-static bool check_authors(struct smtp_session *s, struct smtp_tx *tx, struct str body)
+/* Every address in the field; what cannot be read cannot be believed. The first one of From is whose
+ * domain may sign. */
+static bool check_authors(struct smtp_session *s, struct smtp_tx *tx, struct str body, bool from)
 {
 	ARENA_SCOPED a = arena_new();
 	struct address_list list;
@@ -133,7 +134,7 @@ static bool check_authors(struct smtp_session *s, struct smtp_tx *tx, struct str
 			return false;
 		}
 		struct address author = {list.at[i].local, list.at[i].domain};
-		if (!may_send_as(s, tx, address_str(a, author)))
+		if (!may_send_as(s, tx, address_str(a, author), from && mailboxes == 1))
 			return false;
 	}
 	if (mailboxes == 0)
@@ -154,9 +155,9 @@ static bool check_owner(struct smtp_session *s, struct smtp_tx *tx, const struct
 		smtp_tx_fail(tx, OUTCOME_SENDER_NOT_YOURS, "only notices may have the empty sender");
 		return false;
 	}
-	if (seen->from && !check_authors(s, tx, seen->from_body))
+	if (seen->from && !check_authors(s, tx, seen->from_body, true))
 		return false;
-	return !seen->sender || check_authors(s, tx, seen->sender_body);
+	return !seen->sender || check_authors(s, tx, seen->sender_body, false);
 }
 
 /* ---- what is added ---- */

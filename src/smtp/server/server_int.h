@@ -71,6 +71,7 @@ struct smtp_tx {
 	struct envelope envelope;
 	size_t rcpt_cap;
 	unsigned rcpt_refused;
+	struct str ticket; /* of the author's domain, or of the sender's; empty: the login's */
 	uint64_t size_told;
 	bool bdat;         /* chunks have begun: DATA is not allowed any more (RFC 3030 2) */
 	bool started;      /* content has begun */
@@ -178,6 +179,8 @@ void smtp_bdat_more(struct smtp_session *s);
 
 /* transaction.c */
 struct smtp_tx *smtp_tx_new(struct smtp_session *s);
+/* May the login use the address? As smtp_services.sender. authorises: its ticket goes with the message. */
+int smtp_tx_sender(struct smtp_session *s, struct smtp_tx *tx, struct str address, bool authorises);
 void smtp_tx_drop(struct smtp_session *s); /* session's reference; accepts none */
 void smtp_tx_unref(struct smtp_tx *tx, struct smtp_server *server);
 void smtp_tx_fail(struct smtp_tx *tx, enum outcome o, const char *fmt, ...)

@@ -94,10 +94,12 @@ static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, st
 	return str_ends(address, STR("@example.org")) ? RCPT_LOCAL : RCPT_REMOTE;
 }
 
-static int sender(void *ctx, struct str account, struct str address)
+static int sender(void *ctx, const struct smtp_sender *who, struct arena *a, struct str *out_ticket)
 {
 	(void)ctx;
-	return str_eq(account, address);
+	(void)a;
+	(void)out_ticket;
+	return str_eq(who->account, who->address);
 }
 
 static struct str mechanisms(void *ctx)

@@ -39,6 +39,18 @@ void smtp_tx_drop(struct smtp_session *s)
 		smtp_tx_unref(tx, s->server);
 }
 
+int smtp_tx_sender(struct smtp_session *s, struct smtp_tx *tx, struct str address, bool authorises)
+{
+	const struct smtp_services *v = &s->server->services;
+	struct str ticket = STR_NONE;
+	int answer = v->sender(v->ctx,
+			       &(struct smtp_sender){buf_str(&s->account), buf_str(&s->ticket), address},
+			       tx->arena, &ticket);
+	if (answer == 1 && authorises)
+		tx->ticket = ticket;
+	return answer;
+}
+
 void smtp_tx_fail(struct smtp_tx *tx, enum outcome o, const char *fmt, ...)
 {
 	va_list ap;

@@ -69,12 +69,11 @@ static bool qualify(struct smtp_session *s, struct smtp_tx *tx, struct path *pat
 }
 
 /* R79. The empty sender is looked at together with the header. */
-static bool check_owner(struct smtp_session *s, const struct path *path)
+static bool check_owner(struct smtp_session *s, struct smtp_tx *tx, const struct path *path)
 {
-	const struct smtp_services *v = &s->server->services;
 	if (s->account.n == 0 || path->null || !config_bool(s->config, SETTING_SMTP_CHECK_SENDER))
 		return true;
-	switch (v->sender(v->ctx, buf_str(&s->account), path->text)) {
+	switch (smtp_tx_sender(s, tx, path->text, true)) {
 	case 1: return true;
 	case 2: smtp_refuse(s, OUTCOME_SYSTEM_TEMP, STR_NONE); return false;
 	default: break;
@@ -101,7 +100,7 @@ static bool begin(struct smtp_session *s, struct smtp_tx *tx, struct str args)
 		smtp_error(s, 553, "5.6.7", "the address needs SMTPUTF8");
 		return false;
 	}
-	if (!qualify(s, tx, &path) || !check_owner(s, &path))
+	if (!qualify(s, tx, &path) || !check_owner(s, tx, &path))
 		return false;
 	tx->envelope.reverse_path = path.address;
 	if (!path.null && !address_canonical(tx->arena, path.address, 0, &tx->envelope.reverse_path, &err)) {
