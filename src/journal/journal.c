@@ -96,13 +96,15 @@ struct journal {
 	unsigned eager;      /* pending entries somebody waits for */
 	int64_t lazy_due_us; /* of the oldest lazy entry; 0: none */
 	unsigned failures;   /* batches that could not be written */
+	bool writing;        /* somebody has the word: the writer thread, or one that leads */
+	size_t crowd;        /* records in the last batch */
 	uint64_t next_seq, committed, watermark;
 	struct side *sides;
 	struct buf extra; /* of the last checkpoint */
 	int64_t room_checked_us;
 	bool room;
 
-	/* the segments array is the writer thread's, but state and last_seq are guarded by lock */
+	/* the segments array belongs to who is writing, but state and last_seq are guarded by lock */
 	struct segment *segments;
 	size_t segments_n;
 	struct segment *current, *checkpoint_in;
@@ -179,8 +181,13 @@ static bool room_left(struct journal *j)
 	return j->room;
 }
 
+enum urgency { LAZY, SOON, HERE };
+
+static bool may_lead(const struct journal *j, const struct entry *e);
+static void write_one(struct journal *j);
+
 static bool append(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
-		   const char *side, bool lazy, journal_done *done, void *ctx, uint64_t *out_seq,
+		   const char *side, enum urgency urgency, journal_done *done, void *ctx, uint64_t *out_seq,
 		   struct err *err)
 {
 	assert(n <= PARTS_MAX - 1);
@@ -193,7 +200,7 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 	if (block_room(record_room(length + JOURNAL_SIDE_NAME)) + SEGMENT_BLOCK > j->segment_bytes)
 		return err_set(err, ERR_LIMIT, "too large for the journal");
 	struct entry *e = entry_new(type, parts, n, side);
-	e->lazy = lazy;
+	e->lazy = urgency == LAZY;
 	e->done = done;
 	e->ctx = ctx;
 	struct side *s = NULL;
@@ -232,13 +239,17 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 	}
 	if (out_seq)
 		*out_seq = e->seq;
-	if (lazy) {
+	if (e->lazy) {
 		if (!j->lazy_due_us) {
 			j->lazy_due_us = clock_mono_us() + LAZY_US;
-			wake = !j->eager; /* so that its wait gets an end */
+			wake = !j->eager && !j->writing; /* so that its wait gets an end */
 		}
 	} else {
-		wake = j->eager++ == 0;
+		wake = j->eager++ == 0 && !j->writing; /* who is writing looks again */
+		if (urgency == HERE && may_lead(j, e)) {
+			write_one(j);
+			wake = j->pending.first || j->urgent.first || j->stopping;
+		}
 	}
 	lock_drop(&j->lock);
 	if (wake) /* after the lock, which the writer would find taken */
@@ -249,20 +260,26 @@ static bool append(struct journal *j, enum journal_type type, const struct iovec
 bool journal_append(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 		    journal_done *done, void *ctx, uint64_t *out_seq, struct err *err)
 {
-	return append(j, type, parts, n, NULL, false, done, ctx, out_seq, err);
+	return append(j, type, parts, n, NULL, SOON, done, ctx, out_seq, err);
+}
+
+bool journal_append_here(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+			 journal_done *done, void *ctx, uint64_t *out_seq, struct err *err)
+{
+	return append(j, type, parts, n, NULL, HERE, done, ctx, out_seq, err);
 }
 
 bool journal_append_side(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 			 const char *side, journal_done *done, void *ctx, uint64_t *out_seq,
 			 struct err *err)
 {
-	return append(j, type, parts, n, side, false, done, ctx, out_seq, err);
+	return append(j, type, parts, n, side, SOON, done, ctx, out_seq, err);
 }
 
 bool journal_append_lazy(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 			 uint64_t *out_seq, struct err *err)
 {
-	return append(j, type, parts, n, NULL, true, NULL, NULL, out_seq, err);
+	return append(j, type, parts, n, NULL, LAZY, NULL, NULL, out_seq, err);
 }
 
 struct waiter {
@@ -291,7 +308,7 @@ bool journal_append_wait(struct journal *j, enum journal_type type, const struct
 	struct waiter w = {0};
 	lock_init(&w.lock, LOCK_LEAF);
 	cond_init(&w.cond);
-	bool ok = append(j, type, parts, n, NULL, false, waiter_done, &w, out_seq, err);
+	bool ok = append(j, type, parts, n, NULL, HERE, waiter_done, &w, out_seq, err);
 	if (ok) {
 		lock_take(&w.lock);
 		while (!w.over)
@@ -542,12 +559,17 @@ static bool batch_write_into(struct journal *j, struct segment *s, bool fresh, s
 	return g.ok;
 }
 
-static bool batch_write(struct journal *j, struct batch *b, struct err *err)
+static bool fits_current(const struct journal *j, uint64_t bytes)
 {
 	enum { VOID_ROOM = 64 };
+	return j->current && block_room(bytes + VOID_ROOM) <= j->segment_bytes - j->at;
+}
+
+static bool batch_write(struct journal *j, struct batch *b, struct err *err)
+{
 	struct segment *s = j->current;
 	bool fresh = false;
-	if (s && block_room(b->bytes + VOID_ROOM) > j->segment_bytes - j->at) {
+	if (s && !fits_current(j, b->bytes)) {
 		segment_retire(j, s);
 		s = NULL;
 		if (j->half_full && journal_fill(j) >= 50)
@@ -643,17 +665,53 @@ static void batch_finish(struct journal *j, struct batch *b, bool ok, const stru
 	}
 }
 
+/* ---- who writes ------------------------------------------------------------------------- */
+
+/* One batch, with the word; done() is called in the order of the records, as the word is kept meanwhile. */
+static void write_one(struct journal *j)
+{
+	struct batch b;
+	struct err err = {0};
+	lock_held(&j->lock);
+	j->writing = true;
+	batch_take(j, &b);
+	j->crowd = b.entries.n;
+	lock_drop(&j->lock);
+	bool ok = batch_write(j, &b, &err);
+	if (!ok && err.kind == ERR_NONE)
+		batch_return(j, &b);
+	else
+		batch_finish(j, &b, ok, &err);
+	lock_take(&j->lock);
+	j->writing = false;
+}
+
+/*
+ * Where records come one at a time the one who appends writes as well: waking the writer thread and being
+ * woken by it cost as much as the write. Not where others wait, who would share a sync, nor where
+ * a segment must be had first, which can take its time.
+ */
+static bool may_lead(const struct journal *j, const struct entry *e)
+{
+	return !j->writing && !j->stopping && j->crowd <= 1 && j->pending.first == e && !j->urgent.first &&
+	       fits_current(j, record_room(e->length));
+}
+
 static bool wait_for_work(struct journal *j)
 {
 	lock_held(&j->lock);
 	for (;;) {
+		if (j->writing) {
+			cond_wait(&j->work, &j->lock);
+			continue;
+		}
 		if (j->eager || j->urgent.first)
 			return true;
 		if (j->stopping)
 			return j->pending.first != NULL;
 		if (!j->lazy_due_us) {
 			cond_wait(&j->work, &j->lock);
-		} else if (!cond_wait_until(&j->work, &j->lock, j->lazy_due_us)) {
+		} else if (!cond_wait_until(&j->work, &j->lock, j->lazy_due_us) && !j->writing) {
 			return true;
 		}
 	}
@@ -663,21 +721,15 @@ static void *writer(void *arg)
 {
 	struct journal *j = arg;
 	struct err err = {0};
+	lock_take(&j->lock);
+	j->writing = true;
+	lock_drop(&j->lock);
 	if (!segment_free_one(j) && j->segments_n < j->segments_max && !segment_create(j, &err))
 		log_err(LOG_ERROR, "journal.segment.failed", &err);
 	lock_take(&j->lock);
-	while (wait_for_work(j)) {
-		struct batch b;
-		batch_take(j, &b);
-		lock_drop(&j->lock);
-		err_clear(&err);
-		bool ok = batch_write(j, &b, &err);
-		if (!ok && err.kind == ERR_NONE)
-			batch_return(j, &b);
-		else
-			batch_finish(j, &b, ok, &err);
-		lock_take(&j->lock);
-	}
+	j->writing = false;
+	while (wait_for_work(j))
+		write_one(j);
 	lock_drop(&j->lock);
 	return NULL;
 }

@@ -73,6 +73,10 @@ void journal_close(struct journal *j); /* writes what waits, joins; accepts NULL
 typedef void journal_done(void *ctx, uint64_t seq, const struct err *err);
 bool journal_append(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 		    journal_done *done, void *ctx, uint64_t *out_seq, struct err *err) MUST_CHECK;
+/* The same; but where nobody else writes or waits it is written by the caller and done called before
+ * return: for callers that hold no lock which done takes. */
+bool journal_append_here(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
+			 journal_done *done, void *ctx, uint64_t *out_seq, struct err *err) MUST_CHECK;
 /* The same for a record continued in a finished side file; the file lives until the record is
  * below a committed checkpoint. */
 bool journal_append_side(struct journal *j, enum journal_type type, const struct iovec *parts, int n,

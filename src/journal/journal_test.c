@@ -338,8 +338,10 @@ static void *append_many(void *arg)
 	struct appender *a = arg;
 	for (int i = 0; i < 200; i++) {
 		struct err err = {0};
-		assert_true(journal_append(a->j, JOURNAL_MESSAGE, &(struct iovec){(char[]){"hello"}, 5},
-					   1, count, a->t, NULL, &err));
+		struct iovec part = {(char[]){"hello"}, 5};
+		assert_true(i % 2 ? journal_append(a->j, JOURNAL_MESSAGE, &part, 1, count, a->t, NULL, &err)
+				  : journal_append_here(a->j, JOURNAL_MESSAGE, &part, 1, count, a->t, NULL,
+							&err));
 	}
 	return NULL;
 }

@@ -129,7 +129,7 @@ static void tell_soon(struct smtp_role *s)
 		net_run(s->role->net, tell_queue, s);
 }
 
-/* On the journal's writer thread. */
+/* On the journal's writer thread, or inside accept_message(). */
 static void on_durable(void *ctx, uint64_t seq, const struct err *err)
 {
 	struct accepting *w = ctx;
@@ -167,7 +167,7 @@ static bool accept_message(void *ctx, const struct envelope *e, struct str conte
 		if (!good)
 			journal_side_discard(s->journal, w->side->name);
 	} else {
-		good = journal_append(s->journal, JOURNAL_MESSAGE, parts, 2, on_durable, w, &seq, err);
+		good = journal_append_here(s->journal, JOURNAL_MESSAGE, parts, 2, on_durable, w, &seq, err);
 	}
 	if (good)
 		return true;
