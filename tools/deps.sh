@@ -12,7 +12,8 @@ build='build-essential pkg-config meson ninja-build python3 libssl-dev libsqlite
 clang='clang llvm libclang-rt-14-dev'
 test="$clang clang-format clang-tidy cppcheck shellcheck ccache python3-pytest openssl curl swaks libnet-ssleay-perl
 	libauthen-sasl-perl isync fetchmail getmail6 mutt s-nail e2fsprogs
-	python3-dkim python3-nacl python3-cryptography opendkim opendkim-tools mariadb-server-core mariadb-client-core"
+	python3-dkim python3-nacl python3-cryptography opendkim opendkim-tools mariadb-server-core mariadb-client-core
+	dovecot-imapd dovecot-pop3d"
 fuzz="$clang ccache"
 bench='postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd'
 
@@ -70,7 +71,7 @@ apt() {
 	$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@"
 }
 
-# Mail servers for the benchmark: they must not start, and must not push out one that is in use.
+# Mail servers for the benchmark and tests: they must not start, and must not push out one that is in use.
 guard=/usr/sbin/policy-rc.d
 guarded=
 case $missing in
@@ -78,7 +79,7 @@ case $missing in
 	# shellcheck disable=SC2086
 	removed=$(apt -s install --no-install-recommends $missing 2>/dev/null | sed -n 's/^Remv \([^ ]*\).*/\1/p')
 	if [ -n "$removed" ]; then
-		echo "Installing$missing would remove $removed; the benchmark does not do that." >&2
+		echo "Installing$missing would remove $removed; pabal does not do that." >&2
 		exit 1
 	fi
 	if [ ! -e $guard ]; then
