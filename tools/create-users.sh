@@ -46,3 +46,4 @@ directory "$data/directory" pabal-auth pabal-auth 0750
 directory "$data/journal" root root 0755
 directory "$data/keys" pabal-keys pabal-keys 0700
 directory "$logs" pabal-log pabal-log 0750
+directory "$data/audit" pabal-log pabal-log 0750

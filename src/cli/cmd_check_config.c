@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * pabal check config: `config check` says whether the file can be read; this, whether what it says is what one would
- * want: names, certificates, who may relay, what protects the roles.
+ * pabal check config: `config check` says whether the file can be read; this, whether what it says is what
+ * one would want: names, certificates, who may relay, what protects the roles.
  */
 #include "base/clock.h"
 #include "base/file.h"

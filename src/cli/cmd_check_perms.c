@@ -156,7 +156,8 @@ static void check(struct findings *f, const struct rule *r, bool want_repair)
 
 /* ---- who should own what ---- */
 
-/* As the server does: the user's name, "uid:gid", or, where empty or not started by root, who owns data_dir. */
+/* As the server does: the user's name, "uid:gid", or, where empty or not started by root, who owns
+ * data_dir. */
 static struct owner owner_of(struct cli *cli, enum setting user, uid_t base)
 {
 	struct str name = config_str(cli->config, user), rest = name, uid = str_cut(&rest, ':');

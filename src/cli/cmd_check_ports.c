@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * pabal check ports: is each listener there, and is it ours (R16)? From this host's side: by loopback, by the address that
- * a listener has, or with --host by a name or address as others use it. A firewall in front of this host can
- * only be seen from outside.
+ * pabal check ports: is each listener there, and is it ours (R16)? From this host's side: by loopback, by
+ * the address that a listener has, or with --host by a name or address as others use it. A firewall in
+ * front of this host can only be seen from outside.
  */
 #include "base/clock.h"
 #include "base/file.h"

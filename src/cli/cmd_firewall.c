@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * pabal firewall print: the rules that let the world in to what the configuration listens on, in the words of the
- * firewall in use (R14, R15, R18). It changes nothing: the administrator looks at it and runs it.
+ * pabal firewall print: the rules that let the world in to what the configuration listens on, in the words
+ * of the firewall in use (R14, R15, R18). It changes nothing: the administrator looks at it and runs it.
  */
 #include "cli/cli.h"
 #include "config/config.h"
@@ -42,7 +42,7 @@ static int by_port(const void *x, const void *y)
 	return a->port < b->port ? -1 : a->port > b->port;
 }
 
-/* Listeners that somebody elsewhere can reach; and the web ports, for mail in the browser and certificates. */
+/* Listeners that others can reach; and the web ports, for mail in the browser and certificates. */
 static void collect(struct cli *cli, struct openings *o)
 {
 	size_t n;

@@ -411,6 +411,8 @@ int cli_sendmail(struct cli *cli, int first)
 		return CLI_OK;
 	if (!sendmail_options_read(cli->arena, cli->argc - first, cli->argv + first, &s.options, &s.err))
 		return cli_fail(cli, CLI_USAGE, "sendmail: %s", s.err.text);
+	if (s.options.config)
+		cli->config_path = s.options.config;
 	int code = run(&s);
 	buf_add(&cli->out, buf_str(&s.transcript));
 	buf_free(&s.transcript);

@@ -2,6 +2,8 @@
  * Copyright the pabal authors */
 /* Control sockets: connect, one line each way; and the directory with or without a server. */
 #include "cli/control.h"
+#include "audit/act.h"
+#include "audit/audit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/cli.h"
@@ -10,10 +12,12 @@
 #include "directory/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -95,6 +99,44 @@ bool control_call(int fd, struct str request, struct buf *reply, struct err *err
 	}
 }
 
+static bool open_dir_of(struct cli *cli, const char *path, int *out_fd, const char **out_name,
+			struct err *err)
+{
+	struct str p = str_of(path);
+	size_t slash = str_find_last_byte(p, '/');
+	const char *dir =
+		arena_cstr(cli->arena, slash && slash != STR_NPOS ? str_sub(p, 0, slash) : STR("/"));
+	*out_name = arena_cstr(cli->arena, str_from(p, slash + 1));
+	(void)mkdir(dir, 0750);
+	*out_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *out_fd >= 0 || err_sys(err, "open %s", dir);
+}
+
+/* Without a server we write the audit log ourselves, and give it to whom the directory belongs. */
+static bool record_offline(struct cli *cli, struct str request, struct err *err)
+{
+	const char *path = config_path(cli->config, SETTING_AUDIT_PATH), *name;
+	FD_SCOPED dir = -1;
+	struct audit_act act;
+	struct audit_log *log;
+	struct stat st;
+	BUF_SCOPED line = {0};
+	if (!path[0] || !audit_act_read(cli->arena, request, &act))
+		return true;
+	if (!open_dir_of(cli, path, &dir, &name, err) || !audit_open(dir, name, STR("cli"), &log, err))
+		return err_while(err, "writing the audit log");
+	audit_act_line(&line, &act, STR("cli"), getuid(), getppid());
+	audit_add(log, buf_str(&line));
+	bool good = audit_commit(log, err);
+	audit_close(log);
+	struct str head = arena_fmt(cli->arena, "%s.head%c", name, 0);
+	if (geteuid() == 0 && fstat(dir, &st) == 0 &&
+	    (fchownat(dir, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	     fchownat(dir, head.p, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0))
+		good = err_sys(err, "chown %s", path);
+	return good;
+}
+
 static bool ask_directory(struct cli *cli, struct str request, struct buf *reply, struct err *err)
 {
 	FD_SCOPED fd = -1;
@@ -104,6 +146,8 @@ static bool ask_directory(struct cli *cli, struct str request, struct buf *reply
 		return control_call(fd, request, reply, err);
 	DIRECTORY_SCOPED d = NULL;
 	if (!directory_open(cli->config, &d, err))
+		return false;
+	if (!record_offline(cli, request, err))
 		return false;
 	directory_control(d, request, reply);
 	return true;

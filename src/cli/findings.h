@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * cli/findings.h: what `pabal check ...` found: each thing looked at is good, worth a look, or wrong; then why, and
- * what to type next. A list for people, an array for programs; the exit code is 0 when nothing is wrong.
+ * cli/findings.h: what `pabal check ...` found: each thing looked at is good, worth a look, or wrong; then
+ * why, and what to type next. A list for people, an array for programs; the exit code is 0 when nothing is
+ * wrong.
  */
 #pragma once
 #include "cli/cli.h"

@@ -28,6 +28,7 @@ struct sendmail_options {
 	unsigned notify;    /* -N: enum notify; 0: not given */
 	struct str ret, envid; /* -R: FULL or HDRS; -V */
 	bool eight_bit;     /* -B 8BITMIME */
+	const char *config; /* --config, which is pabal's own; NULL: not given */
 	const struct str *recipients;
 	size_t recipients_n;
 };

@@ -137,6 +137,8 @@ bool sendmail_options_read(struct arena *a, int argc, char *const *argv, struct 
 	for (int i = 0; i < argc; i++) {
 		if (options && strcmp(argv[i], "--") == 0)
 			options = false;
+		else if (options && strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+			out->config = argv[++i];
 		else if (options && argv[i][0] == '-' && argv[i][1]) {
 			if (!read_cluster(&r, argc, argv, &i))
 				return false;

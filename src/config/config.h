@@ -46,7 +46,7 @@ enum config_role {
 
 /* Values of enum settings: the order of the choices in settings.def. */
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
-enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON, CONFIG_LOG_ECS };
 enum config_language { CONFIG_LANGUAGE_KO, CONFIG_LANGUAGE_EN };
 enum config_bare_newline { CONFIG_BARE_REFUSE, CONFIG_BARE_NORMALISE };
 enum config_directory { CONFIG_DIRECTORY_SQLITE, CONFIG_DIRECTORY_MARIADB, CONFIG_DIRECTORY_CLASSIC };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /* proc/control.c: one thread with a few clients, one request at a time: administration, not load. */
+#include "audit/act.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -19,6 +20,8 @@ enum { CLIENTS_MAX = 16, LINE_MAX_BYTES = 4 << 20, REPLY_WAIT_S = 10, CHUNK = 16
 struct client {
 	int fd;
 	int64_t last_ms;
+	uint32_t uid;
+	int32_t pid;
 	struct buf in;
 };
 struct server {
@@ -29,13 +32,14 @@ struct server {
 };
 
 /* SO_PEERCRED names who connected (of a named socket, not of a pair). */
-static bool may_ask(int fd, uint32_t owner)
+static bool may_ask(int fd, uint32_t owner, struct ucred *out)
 {
 	struct ucred who;
 	socklen_t n = sizeof(who);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
 		return false;
+	*out = who;
 	if (who.uid == 0 || who.uid == owner)
 		return true;
 	log_event(LOG_WARN, "control.refused", K_INT(value, who.uid), K_INT(pid, who.pid));
@@ -54,6 +58,7 @@ static void drop(struct server *s, size_t i)
 static void accept_client(struct server *s)
 {
 	struct timeval wait = {.tv_sec = REPLY_WAIT_S};
+	struct ucred who;
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	size_t oldest = 0;
 
@@ -62,7 +67,7 @@ static void accept_client(struct server *s)
 		     100); /* no descriptor left, say: the client waits in the queue, we do not spin */
 		return;
 	}
-	if (!may_ask(fd, s->control.role->owner_uid)) {
+	if (!may_ask(fd, s->control.role->owner_uid, &who)) {
 		close(fd);
 		return;
 	}
@@ -74,7 +79,8 @@ static void accept_client(struct server *s)
 		drop(s, oldest);
 	}
 	s->client[s->n++] =
-		(struct client){.fd = fd, .last_ms = clock_mono_ms(), .in = {.max = LINE_MAX_BYTES}};
+		(struct client){.fd = fd, .last_ms = clock_mono_ms(), .uid = who.uid, .pid = who.pid,
+				 .in = {.max = LINE_MAX_BYTES}};
 }
 
 static bool send_all(int fd, struct str s)
@@ -90,13 +96,27 @@ static bool send_all(int fd, struct str s)
 	return true;
 }
 
+/* Recorded before it is done. */
+static void answer(struct server *s, struct client *c, struct str request, struct buf *reply)
+{
+	ARENA_SCOPED a = arena_new();
+	struct audit_act act;
+	bool changes = audit_act_read(a, request, &act);
+
+	if (changes)
+		audit_act_log(&act, c->uid, c->pid);
+	s->control.fn(s->control.ctx, request, reply);
+	if (changes)
+		audit_act_log_refused(&act, c->uid, c->pid, buf_str(reply));
+}
+
 static bool answer_lines(struct server *s, struct client *c)
 {
 	size_t end;
 
 	while ((end = str_find_byte(buf_str(&c->in), '\n')) != STR_NPOS) {
 		BUF_SCOPED reply = {0};
-		s->control.fn(s->control.ctx, (struct str){c->in.p, end}, &reply);
+		answer(s, c, (struct str){c->in.p, end}, &reply);
 		buf_byte(&reply, '\n');
 		if (!send_all(c->fd, buf_str(&reply)))
 			return false;

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * proc/log.c: the log role. Identity: pabal-log. Sandbox: the log's directory, nothing else.
+ * proc/log.c: the log role. Identity: pabal-log. Sandbox: the directories of log and audit log.
  * Descriptors: a ring of lines per process (base/log_ring.h), so that none writes in another's name; the
  * log file. Messages: role_log_source, role_reopen. Threads: the first, and one that reads.
  *
  * Lines come formatted; bytes that a formatter would have escaped cost the line its rest, and a line in
- * another's name is not written. A line leaves its ring when the file has it. The reader wakes, waits a moment
- * for more, and writes all that is there at once: under load it is woken a hundred times a second. The file is
- * opened with O_APPEND; on role_reopen (SIGHUP, SIGUSR1) it is opened again by its name, so rotation
- * is a rename and a signal.
+ * another's name is not written. A line leaves its ring when the file has it. The reader wakes, waits a
+ * moment for more, and writes all that is there at once: under load it is woken a hundred times a second.
+ * The file is opened with O_APPEND; lines of level audit go to the audit log too, and first; on role_reopen
+ * (SIGHUP, SIGUSR1) it is opened again by its name, so rotation is a rename and a signal.
  */
+#include "audit/audit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/log_ring.h"
 #include "base/mem.h"
+#include "config/config.h"
+#include "json/log_json.h"
 #include "proc/role_int.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +30,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { SOURCES_MAX = 256, CHUNK = 64 * 1024, GATHER_MS = 10 };
+enum { SOURCES_MAX = 256, CHUNK = 64 * 1024, GATHER_MS = 10, STUCK_MS = 500 };
 
 struct source {
 	char role[40]; /* " role=smtp-0" */
@@ -40,9 +43,14 @@ struct log_role {
 	/* guarded by lock */
 	struct source sources[SOURCES_MAX];
 	size_t sources_n;
-	bool json, reopen, drain;
+	enum config_log_format format;
+	bool reopen, drain;
 	_Atomic uint64_t lines, lost, forged; /* the reader's counts, shown by others */
 
+	struct audit_log *audit; /* the reader's; NULL: none */
+	bool audit_due, stuck;   /* lines to commit; they could not be written */
+	_Atomic uint64_t audit_lines;
+	int audit_dir_fd;
 	int dir_fd, file_fd, wake;
 	char file[256]; /* name in dir_fd; empty: standard error */
 	pthread_t thread;
@@ -57,7 +65,7 @@ static void *log_create(struct role *r)
 
 	l->role = r;
 	lock_init(&l->lock, LOCK_PROC);
-	l->dir_fd = -1;
+	l->dir_fd = l->audit_dir_fd = -1;
 	l->file_fd = STDERR_FILENO;
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return l;
@@ -116,49 +124,46 @@ static bool open_file(struct log_role *l, struct err *err)
 	return true;
 }
 
+/* Directory and name of a path; false: there is none. */
+static bool split(struct role *r, const char *path, const char **out_dir, const char **out_name)
+{
+	struct str p = str_of(path);
+	size_t slash = str_find_last_byte(p, '/');
+
+	if (slash == STR_NPOS)
+		return false;
+	*out_dir = arena_cstr(r->arena, slash ? str_sub(p, 0, slash) : STR("/"));
+	*out_name = arena_cstr(r->arena, str_from(p, slash + 1));
+	return true;
+}
+
+static bool open_audit(struct log_role *l, struct sandbox *s, struct err *err)
+{
+	CONFIG_SCOPED c = role_config(l->role);
+	const char *dir, *name;
+
+	if (!split(l->role, config_path(c, SETTING_AUDIT_PATH), &dir, &name))
+		return true;
+	if (!role_open_dir(l->role, s, dir, SANDBOX_WRITE, &l->audit_dir_fd, err) ||
+	    !audit_open(l->audit_dir_fd, name, str_of(l->role->name), &l->audit, err))
+		return err_while(err, "opening the audit log");
+	l->audit_lines = audit_count(l->audit);
+	return true;
+}
+
 static bool log_prepare(struct role *r, struct sandbox *s, struct err *err)
 {
 	struct log_role *l = r->state;
 	CONFIG_SCOPED c = role_config(r);
-	struct str path = str_of(config_path(c, SETTING_LOG_PATH));
-	size_t slash = str_find_last_byte(path, '/');
+	const char *dir, *name;
 
-	l->json = config_enum(c, SETTING_LOG_FORMAT) == CONFIG_LOG_JSON;
-	if (path.n == 0 || slash == STR_NPOS)
+	l->format = (enum config_log_format)config_enum(c, SETTING_LOG_FORMAT);
+	if (!open_audit(l, s, err))
+		return false;
+	if (!split(r, config_path(c, SETTING_LOG_PATH), &dir, &name))
 		return true;
-	snprintf(l->file, sizeof(l->file), "%.*s", STR_ARG(str_from(path, slash + 1)));
-	const char *dir = arena_cstr(r->arena, slash ? str_sub(path, 0, slash) : STR("/"));
+	snprintf(l->file, sizeof(l->file), "%s", name);
 	return role_open_dir(r, s, dir, SANDBOX_WRITE, &l->dir_fd, err) && open_file(l, err);
-}
-
-/* The head of a line: "2026-... level event ", then "key=value ..." as JSON members. */
-static void add_json(struct buf *out, struct str line)
-{
-	struct json_writer w;
-	struct str rest = line;
-
-	json_write_init(&w, out);
-	json_write_object_begin(&w);
-	json_write_name(&w, STR("@timestamp"));
-	json_write_str(&w, str_cut(&rest, ' '));
-	json_write_name(&w, STR("level"));
-	json_write_str(&w, str_cut(&rest, ' '));
-	json_write_name(&w, STR("event"));
-	json_write_str(&w, str_cut(&rest, ' '));
-	while (rest.n) {
-		struct str key = str_cut(&rest, '=');
-		size_t n = 0;
-		json_write_name(&w, key);
-		if (rest.n && rest.p[0] == '"') {
-			for (n = 1; n < rest.n && rest.p[n] != '"'; n++)
-				n += rest.p[n] == '\\' && n + 1 < rest.n;
-			json_write_str(&w, str_sub(rest, 1, n - 1));
-			rest = str_from(rest, n + 2);
-		} else {
-			json_write_str(&w, str_cut(&rest, ' '));
-		}
-	}
-	json_write_object_end(&w);
 }
 
 /* Escapes were made by the sender's formatter; what they would have prevented ends the line. */
@@ -186,7 +191,13 @@ static bool own_name(struct str line, const char *role)
 	return str_starts(line, name) && (line.n == name.n || line.p[name.n] == ' ');
 }
 
-static void add_line(struct log_role *l, const char *role, struct str line, bool json)
+static bool is_audit(struct str line)
+{
+	(void)str_cut(&line, ' ');
+	return str_starts(line, STR("audit "));
+}
+
+static void add_line(struct log_role *l, const char *role, struct str line, enum config_log_format format)
 {
 	line = checked(l, line);
 	if (line.n == 0)
@@ -195,10 +206,14 @@ static void add_line(struct log_role *l, const char *role, struct str line, bool
 		l->forged++;
 		return;
 	}
-	if (json)
-		add_json(&l->out, line);
-	else
+	if (l->audit && is_audit(line)) {
+		audit_add(l->audit, line);
+		l->audit_due = true;
+	}
+	if (format == CONFIG_LOG_TEXT)
 		buf_add(&l->out, line);
+	else
+		json_log_line(&l->out, line, format == CONFIG_LOG_ECS ? JSON_LOG_ECS : JSON_LOG_PLAIN);
 	buf_byte(&l->out, '\n');
 	l->lines++;
 }
@@ -228,18 +243,41 @@ static void own_line(struct log_role *l, enum log_level level, const char *event
 
 	log_format(&line, clock_wall_us(), level, str_of(l->role->name), event, &f, 1);
 	snprintf(own, sizeof(own), " role=%s", l->role->name);
-	add_line(l, own, buf_str(&line), l->json);
+	add_line(l, own, buf_str(&line), l->format);
+}
+
+/* The audit log has its lines before anything else happens with them. False: it could not be written; they
+ * stay in the ring, their writers wait, and it is tried again. */
+static bool commit_audit(struct log_role *l)
+{
+	struct err err = {0};
+
+	if (!l->audit_due)
+		return true;
+	l->audit_due = false;
+	bool good = audit_commit(l->audit, &err);
+	l->audit_lines = audit_count(l->audit);
+	if (!good) {
+		buf_clear(&l->out);
+		if (!l->stuck)
+			own_line(l, LOG_ERROR, "log.audit.failed", str_of(err.cause));
+		write_out(l);
+	}
+	l->stuck = !good;
+	return good;
 }
 
 /* What is there now, written, then taken out of the ring. */
-static void read_source(struct log_role *l, struct source *s, bool json)
+static void read_source(struct log_role *l, struct source *s, enum config_log_format format)
 {
 	size_t n, total = 0;
 
 	while (total < LOG_RING_BYTES && (n = log_ring_peek(s->ring, l->chunk, CHUNK))) {
 		struct str rest = {l->chunk, n};
 		while (rest.n)
-			add_line(l, s->role, str_cut(&rest, '\n'), json);
+			add_line(l, s->role, str_cut(&rest, '\n'), format);
+		if (!commit_audit(l))
+			return;
 		write_out(l);
 		log_ring_take(s->ring, n);
 		total += n;
@@ -251,10 +289,14 @@ static void reopen_if_asked(struct log_role *l)
 	struct err err;
 
 	lock_take(&l->lock);
-	bool asked = l->reopen && l->file[0];
+	bool asked = l->reopen;
 	l->reopen = false;
 	lock_drop(&l->lock);
 	if (!asked)
+		return;
+	if (l->audit && !audit_reopen(l->audit, &err))
+		own_line(l, LOG_ERROR, "log.audit.failed", str_of(err.cause));
+	if (!l->file[0])
 		return;
 	if (open_file(l, &err))
 		own_line(l, LOG_INFO, "log.reopened", str_of(l->file));
@@ -288,7 +330,7 @@ static size_t wait_for_lines(struct log_role *l, struct pollfd *p, bool last)
 
 	for (size_t i = 0; i < n && idle; i++)
 		idle = log_ring_sleep(l->sources[i].ring);
-	poll(p, n + 1, idle && !last ? -1 : 0);
+	poll(p, n + 1, idle && !last ? (l->stuck ? STUCK_MS : -1) : 0);
 	clear_wakes(p, n + 1);
 	return n;
 }
@@ -300,13 +342,14 @@ static void *reader(void *ctx)
 
 	for (;;) {
 		lock_take(&l->lock);
-		bool last = l->drain, json = l->json;
+		bool last = l->drain;
+		enum config_log_format format = l->format;
 		lock_drop(&l->lock);
 		size_t n = wait_for_lines(l, p, last);
 		if (!last && !(p[0].revents & POLLIN))
-			poll(NULL, 0, GATHER_MS);
+			poll(NULL, 0, l->stuck ? STUCK_MS : GATHER_MS);
 		for (size_t i = 0; i < n; i++)
-			read_source(l, &l->sources[i], json);
+			read_source(l, &l->sources[i], format);
 		reopen_if_asked(l);
 		write_out(l);
 		if (last)
@@ -329,7 +372,7 @@ static void log_configured(struct role *r)
 	CONFIG_SCOPED c = role_config(r);
 
 	LOCK_SCOPED(&l->lock);
-	l->json = config_enum(c, SETTING_LOG_FORMAT) == CONFIG_LOG_JSON;
+	l->format = (enum config_log_format)config_enum(c, SETTING_LOG_FORMAT);
 }
 
 static bool log_drained(struct role *r)
@@ -358,6 +401,7 @@ static void log_status(struct role *r, struct json_writer *w)
 	json_write_member_int(w, "lines", (int64_t)l->lines);
 	json_write_member_int(w, "lost", (int64_t)l->lost);
 	json_write_member_int(w, "forged", (int64_t)l->forged);
+	json_write_member_int(w, "audit_lines", (int64_t)l->audit_lines);
 }
 
 const struct role_form role_form_log = {

@@ -425,6 +425,7 @@ bool master_reload(struct master *m, struct buf *problems)
 		notify("READY=1\nSTATUS=reload refused, old configuration kept");
 		return false;
 	}
+	audit_config(m->now.config, next.config);
 	loaded_fini(&m->now);
 	m->now = next;
 	m->generation++;
@@ -517,6 +518,7 @@ static void on_signal(struct master *m)
 		if (s.ssi_signo == SIGCHLD) {
 			reap(m);
 		} else if (s.ssi_signo == SIGHUP) {
+			audit_asked("reload (SIGHUP)", s.ssi_uid, (int32_t)s.ssi_pid);
 			(void)master_reload(m, &problems);
 			master_reopen_logs(m);
 		} else if (s.ssi_signo == SIGUSR1) {
@@ -524,6 +526,7 @@ static void on_signal(struct master *m)
 		} else if (m->stop_deadline_ms && !upgrading(m)) {
 			kill_all(m); /* asked twice */
 		} else {
+			audit_asked("stop (signal)", s.ssi_uid, (int32_t)s.ssi_pid);
 			master_stop(m, 0);
 		}
 	}
@@ -811,7 +814,7 @@ int proc_serve(const struct serve_options *o)
 	}
 	if (!m->heritage.there)
 		remove_ready_file(m);
-	log_event(LOG_INFO, m->heritage.there ? "master.upgraded" : "master.start", K_INT(pid, getpid()),
+	log_audit(m->heritage.there ? "server.upgrade" : "server.start", K_INT(pid, getpid()),
 		  K_CSTR(version, PABAL_VERSION), K_CSTR(path, config_file(m->now.config)));
 	m->generation = 1;
 	m->next_ping_ms = m->start_ms + PING_EVERY_MS;

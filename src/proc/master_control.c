@@ -83,7 +83,7 @@ void control_accept(struct master *m)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	for (struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++)
 		if (c->fd < 0) {
-			*c = (struct control_client){.fd = fd_take(&fd)};
+			*c = (struct control_client){.fd = fd_take(&fd), .uid = who.uid, .pid = who.pid};
 			return;
 		}
 }
@@ -265,14 +265,17 @@ void control_read(struct master *m, struct control_client *c)
 		master_ping(m);
 		c->answer_at_ms = clock_mono_ms() + PONG_WAIT_MS;
 	} else if (request == 'r') {
+		audit_asked("reload", c->uid, c->pid);
 		reload(m, c);
 	} else if (request == 'u') {
+		audit_asked("upgrade", c->uid, c->pid);
 		upgrade(m, c);
 	} else if (request == 'l') {
 		master_reopen_logs(m);
 		send_json(c, STR("{\"ok\":true}\n"));
 		hang_up(c);
 	} else if (request == 'q') {
+		audit_asked("stop", c->uid, c->pid);
 		c->stop = true;
 		send_json(c, STR("{\"ok\":true}\n"));
 		master_stop(m, 0);

@@ -78,6 +78,8 @@ struct control_client {
 	int64_t answer_at_ms; /* status: waits for pongs until then; 0: not asked yet */
 	bool stop;            /* is told when we end: by the end of file */
 	bool upgrade;         /* is told when the new program is ready */
+	uint32_t uid;         /* who it is, by the kernel's word */
+	int32_t pid;
 };
 
 enum { HERITAGE_SOCKETS_MAX = 4096 };
@@ -177,6 +179,10 @@ void program_path(char *out, size_t n);  /* of this process */
 bool boot_is_cold(const struct config *c, bool *out, struct err *err) MUST_CHECK;
 bool boot_mark(const struct config *c, bool clean, struct err *err) MUST_CHECK;
 bool mac_key_get(const struct config *c, char key[32], struct err *err) MUST_CHECK;
+
+/* ---- master_audit.c ------------------------------------------------------------------------- */
+void audit_asked(const char *command, uint32_t uid, int32_t pid);
+void audit_config(const struct config *before, const struct config *after); /* each setting that differs */
 
 /* ---- notify.c ------------------------------------------------------------------------------- */
 void notify(const char *state); /* sd_notify(3): "READY=1"; nothing without NOTIFY_SOCKET */

@@ -131,6 +131,34 @@ static bool make_log_dir(struct master *m, struct err *err)
 	return make_for(m, ROLE_LOG, path, 0750, err);
 }
 
+/* What the command line wrote as root, before the first start, belongs to the log role too. */
+static bool give_to_log(struct master *m, const char *path, struct err *err)
+{
+	struct identity who;
+
+	if (geteuid() != 0 || !identity_of(m->now.config, ROLE_LOG, &who, err))
+		return geteuid() != 0;
+	if (lchown(path, who.uid, who.gid) < 0 && errno != ENOENT && errno != EPERM)
+		return err_sys(err, "chown %s", path);
+	return true;
+}
+
+static bool make_audit_dir(struct master *m, struct err *err)
+{
+	char path[4096], head[4096 + 8];
+
+	snprintf(path, sizeof(path), "%s", config_path(m->now.config, SETTING_AUDIT_PATH));
+	snprintf(head, sizeof(head), "%s.head", path);
+	char *slash = strrchr(path, '/');
+	if (!slash || slash == path)
+		return true;
+	*slash = 0;
+	if (!make_for(m, ROLE_LOG, path, 0750, err))
+		return false;
+	*slash = '/';
+	return give_to_log(m, path, err) && give_to_log(m, head, err);
+}
+
 bool dirs_make(struct master *m, struct err *err)
 {
 	const struct config *c = m->now.config;
@@ -145,7 +173,7 @@ bool dirs_make(struct master *m, struct err *err)
 	    !make_for(m, ROLE_MAILBOX, config_path(c, SETTING_MAIL_DIR), 0700, err) ||
 	    !make_for(m, ROLE_QUEUE, config_path(c, SETTING_SPOOL_DIR), 0700, err) ||
 	    !make_for(m, ROLE_AUTH, config_path(c, SETTING_DIRECTORY_DIR), 0700, err) ||
-	    !make_log_dir(m, err))
+	    !make_log_dir(m, err) || !make_audit_dir(m, err))
 		return false;
 	for (struct child *k = m->child; k < m->child + m->child_n; k++)
 		if ((k->role == ROLE_SMTP || k->role == ROLE_MAILBOX || k->role == ROLE_QUEUE) &&

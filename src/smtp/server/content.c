@@ -317,7 +317,7 @@ static void log_injected(struct smtp_session *s)
 	for (size_t i = 0; i < e->rcpt_n && rcpts.n < 1000; i++)
 		rcpts = arena_fmt(s->tx->arena, "%.*s%s%.*s", STR_ARG(rcpts), i ? "," : "",
 				  STR_ARG(e->rcpt[i].forward_path));
-	log_event(LOG_INFO, "smtp.local", K_STR(qid, id_str(&e->id)), K_INT(user_id, f->peer_uid),
+	log_audit("smtp.local", K_STR(qid, id_str(&e->id)), K_INT(user_id, f->peer_uid),
 		  K_INT(pid, f->peer_pid), K_STR(command, buf_str(&s->local_command)),
 		  K_STR(directory, buf_str(&s->local_directory)), K_STR(from, e->reverse_path_text),
 		  K_STR(rcpt, rcpts), K_INT(count, e->rcpt_n), K_INT(size, e->size_bytes));
