@@ -106,7 +106,7 @@ static struct str features(struct arena *a)
 {
 	int abi = landlock_abi();
 	struct str s = abi ? arena_fmt(a, "landlock (ABI %d)", abi) : STR("no landlock in this kernel");
-	s = arena_cat(a, s, STR(", seccomp, SQLite directory, SCRAM, SMTPUTF8, REQUIRETLS"));
+	s = arena_cat(a, s, STR(", seccomp, directory in SQLite or MariaDB, SCRAM, SMTPUTF8, REQUIRETLS"));
 #ifdef PABAL_FAULTS
 	s = arena_cat(a, s, STR(", fault injection"));
 #endif

@@ -38,12 +38,10 @@ bool postfix_logical_line(struct arena *a, struct str *rest, unsigned *number, s
 			continue;
 		if (value.n == 0)
 			out->number = *number;
-		else
-			buf_byte(&value, ' ');
-		buf_add(&value, str_trim(line));
+		buf_add(&value, line);
 	}
 	out->name = STR_NONE;
-	out->value = arena_str(a, buf_str(&value));
+	out->value = arena_str(a, str_trim(buf_str(&value)));
 	return value.n > 0;
 }
 
@@ -419,11 +417,10 @@ bool postfix_text_find(struct str text, struct str key, struct arena *a, struct 
 		while (n < line.value.n && !ascii_is((unsigned char)line.value.p[n], ASCII_SPACE))
 			n++;
 		struct str value = str_trim(str_from(line.value, n));
-		if (out->p || !str_eq_nocase(str_sub(line.value, 0, n), key))
-			continue; /* of two with one key the first counts */
 		if (value.n == 0)
 			return err_set(err, ERR_SYNTAX, "line %u: a key without value", line.number);
-		*out = value;
+		if (!out->p && str_eq_nocase(str_sub(line.value, 0, n), key))
+			*out = value; /* of two with one key the first counts */
 	}
 	return true;
 }

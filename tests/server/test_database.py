@@ -3,11 +3,12 @@
 """The directory in a MariaDB: pabal's own tables, and the classic setup's read as they stand."""
 import imaplib
 import smtplib
+import subprocess
 import time
 
 import pytest
 
-from conftest import DOMAIN, wait_until
+from conftest import DOMAIN, PROGRAM, wait_until
 from mariadb import Guide
 
 OWN = """directory {
@@ -111,3 +112,38 @@ def test_classic_tables(make_pabal, mariadb, tmp_path):
     mariadb.client("INSERT INTO postfix_accounts.accounts_table (DomainId, password, Email) "
                    "VALUES (1, '', 'new@demologthink.com')")
     wait_until(lambda: rcpt(p, "new@demologthink.com") == 250, 10)
+
+
+def postmap(program, *args, stdin=None):
+    done = subprocess.run([*program, "-q", *args], input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout, done.returncode
+
+
+def test_postmap(mariadb, tmp_path):
+    """R36, R38-R42, and Postfix's own answers to the same questions."""
+    guide = Guide(mariadb, tmp_path)
+    ours = [PROGRAM, "postmap"]
+    theirs = ["/usr/sbin/postmap", "-c", str(tmp_path / "postfix")]
+    guide.write(guide.postfix / "main.cf", "compatibility_level = 3.6\n")
+    guide.write(guide.postfix / "hash", "One\tvalue one\n# note\ntwo value\n  two\n")
+    file = "mysql:%s/database-%%s.cf" % guide.postfix
+    text = "texthash:%s/hash" % guide.postfix
+    cases = [  # key, table, output, exit code
+        ("demologthink.com", file % "domains", "1\n", 0), ("DemoLogThink.com", file % "domains", "1\n", 0),
+        ("test1@demologthink.com", file % "users", "1\n", 0), ("test2@demologthink.com", file % "users", "1\n", 0),
+        ("testfc@demologthink.com", file % "alias", "testsc@demologthink.com\n", 0),
+        ("both@demologthink.com", file % "alias", "test1@demologthink.com,test2@demologthink.com\n", 0),
+        ("nobody@demologthink.com", file % "users", "", 1), ("other.example", file % "domains", "", 1),
+        ("x' OR '1'='1", file % "users", "", 1), ("x\\", file % "users", "", 1),
+        ("one", text, "value one\n", 0), ("two", text, "value  two\n", 0), ("three", text, "", 1),
+    ]
+    for key, table, output, code in cases:
+        assert postmap(ours, key, table) == (output, code), (key, table)
+        assert postmap(theirs, key, table) == (output, code), (key, table)
+    keys = "test1@demologthink.com\nnobody@demologthink.com\ntest2@demologthink.com\n"
+    found = ("test1@demologthink.com\t1\ntest2@demologthink.com\t1\n", 0)
+    assert postmap(ours, "-", file % "users", stdin=keys) == found == postmap(theirs, "-", file % "users", stdin=keys)
+    with mariadb.away():
+        assert postmap(ours, "test1@demologthink.com", file % "users") == ("", 75)
+    assert postmap(ours, "k", "mysql:%s/none" % tmp_path) == ("", 74)
+    assert postmap(ours, "k", "ldap:x") == ("", 78)
