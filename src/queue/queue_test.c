@@ -34,6 +34,7 @@ struct bed {
 	_Atomic bool down;           /* dead.example does not answer */
 	struct id last; /* submitted */
 	unsigned crashes; /* that "last" is said to have been at work in */
+	int peer_fd;                 /* what the played server took: a line each, over all lives; 0: none */
 	struct arena *arena;
 };
 
@@ -216,6 +217,11 @@ static void relay(void *ctx, const struct relay_job *job, relay_done *done, void
 			replies[k] = (struct relay_reply){
 				.code = 250, .status = {2, 0, 0}, .text = STR("250 2.0.0 ok")};
 			b->relayed++;
+			char line[300];
+			int n = snprintf(line, sizeof line, "%.*s %.*s\n",
+					 STR_ARG(id_str(&job->id)), STR_ARG(job->rcpt[k].forward_path));
+			if (b->peer_fd > 0 && write(b->peer_fd, line, (size_t)n) != n)
+				abort();
 		}
 	}
 	assert_true(job->rcpt_n <= 8);
@@ -835,6 +841,111 @@ static void killed_at_each_step(void **state)
 }
 #endif
 
+#ifdef PABAL_FAULTS
+/* Lines of the peer's list: how many there are, and how many more than once. */
+static void peer_count(struct bed *b, size_t *out_n, size_t *out_twice)
+{
+	BUF_SCOPED all = {0};
+	struct err err = {0};
+	struct map *seen = map_new();
+	*out_n = *out_twice = 0;
+	assert_done(file_read_whole(b->dir, "peer", 1 << 20, &all, &err), err);
+	for (struct str rest = buf_str(&all); rest.p && rest.n;) {
+		if (map_put(seen, str_cut(&rest, '\n'), b))
+			++*out_twice;
+		else
+			++*out_n;
+	}
+	map_free(seen);
+}
+
+static void send_some(struct bed *b, int from, int to)
+{
+	static const struct letter sent[] = {
+		{"b@x", "ok@one.example,ok2@one.example,b@x", "s1"},
+		{"b@x", "ok@two.example,no@two.example,later@two.example", "s2"},
+		{"b@x", "ok@three.example,no@four.example", "s3"},
+		{"b@x", "ok@dead.example", "s4"},
+	};
+	for (int k = from; k < to; k++) {
+		struct err err = {0};
+		if (!submit(b, &sent[k], &err))
+			_exit(3);
+		drain(b);
+	}
+}
+
+/* The same for sending: attempt, reply read, outcome recorded, bounce written, file in the spool shrunk,
+ * moved, removed. Nothing is lost; one transaction at most, the one between the peer's 250 and our record, is
+ * made twice (RFC 1047). */
+static void sending_killed_at_each_step(void **state)
+{
+	(void)state;
+	bool ended = false;
+	size_t doubled = 0, lives = 0;
+	for (int n = 1; !ended && n < 300; n += n < 60 ? 1 : 5) {
+		void *s;
+		set_up(&s);
+		struct bed *b = s;
+		b->with_relay = true;
+		b->retry_s = 1;
+		b->peer_fd = openat(b->dir, "peer", O_WRONLY | O_CREAT | O_APPEND, 0600);
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct err err = {0};
+			char rule[40];
+			b->down = true;
+			start(b);
+			send_some(b, 0, 1);
+			snprintf(rule, sizeof rule, "kill:%d", n);
+			setenv("PABAL_FAULT", rule, 1);
+			file_faults_init("test");
+			send_some(b, 1, 4);
+			if (!queue_settle(b->queue, &err))
+				_exit(4);
+			stop(b);
+			_exit(0);
+		}
+		int status;
+		waitpid(pid, &status, 0);
+		ended = WIFEXITED(status);
+		assert_true(!ended || WEXITSTATUS(status) == 0);
+		start(b);
+		drain(b);
+		uint64_t last = journal_committed(b->smtp);
+		/* What waits for a dead host, or for "later", is tried when it is due. */
+		size_t want[] = {0, 2, 3, 4, 5}, wanted_bounces[] = {0, 0, 1, 2, 2}, got, twice;
+		for (int k = 0; k < 1000; k++) {
+			peer_count(b, &got, &twice);
+			if (last <= 4 && got >= want[last])
+				break;
+			usleep(10000);
+			BUF_SCOPED reply = {0};
+			if (k % 20 == 0)
+				queue_control(b->queue, STR("{\"verb\":\"queue.retry\",\"all\":true}"), &reply);
+		}
+		drain(b);
+		struct str inbox = subjects(b, "b@x");
+		size_t bounces = 0, own = 0;
+		for (struct str rest = inbox; rest.p;) {
+			struct str one = str_cut(&rest, ',');
+			bounces += str_eq(one, STR("bounce"));
+			own += str_eq(one, STR("s1"));
+		}
+		if (last > 4 || got != want[last] || twice > 2 || bounces != wanted_bounces[last] || own != 1)
+			fail_msg("killed at %d, %d submitted: %zu taken, %zu twice, inbox %.*s", n, (int)last,
+				 got, twice, STR_ARG(inbox));
+		doubled += twice > 0;
+		lives++;
+		stop(b);
+		close(b->peer_fd);
+		tear_down(&s);
+	}
+	print_message("%zu of %zu kills sent a message twice\n", doubled, lives);
+	assert_true(ended);
+}
+#endif
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -857,6 +968,7 @@ int main(void)
 		T(a_damaged_file_is_held),
 #ifdef PABAL_FAULTS
 		cmocka_unit_test(killed_at_each_step),
+		cmocka_unit_test(sending_killed_at_each_step),
 #endif
 	};
 	return RUN_TESTS(tests);
