@@ -252,21 +252,8 @@ struct verify_run {
 	atomic_uint next, messages;
 };
 
-/* Servers may put these before the message, and nothing else. */
-static bool is_trace_field(const char *line)
-{
-	static const char *const names[] = {
-		"Received:", "Return-Path:", "Delivered-To:", "X-Original-To:"};
-	if (*line == ' ' || *line == '\t')
-		return true;
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (!strncasecmp(line, names[i], strlen(names[i])))
-			return true;
-	return false;
-}
-
 /* text, n bytes and a NUL, is what the server has for user. */
-static void verify_message(struct verify_run *r, const char *user, const char *text, size_t n)
+static void verify_message(struct verify_run *r, const char *user, char *text, size_t n)
 {
 	const char *mark = strstr(text, "\nX-Bench: "), *dash = NULL;
 	if (mark)
@@ -289,9 +276,9 @@ static void verify_message(struct verify_run *r, const char *user, const char *t
 	if (n < wanted_n || memcmp(text + n - wanted_n, wanted, wanted_n))
 		die("%s: message %s-%u is not what was sent", user, seed->name, i);
 	free(wanted);
-	for (const char *line = text; line < text + n - wanted_n; line = strchr(line, '\n') + 1)
-		if (!is_trace_field(line))
-			die("%s: message %s-%u got a field: %.60s", user, seed->name, i, line);
+	text[n - wanted_n] = 0;
+	if (!message_only_trace(text))
+		die("%s: message %s-%u got a field: %.300s", user, seed->name, i, text);
 	if (atomic_fetch_add(&seed->got[i], 1))
 		die("%s: message %s-%u is there twice", user, seed->name, i);
 	atomic_fetch_add(&r->messages, 1);

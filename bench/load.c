@@ -12,10 +12,11 @@
  *   verify  HOST PORT ACCOUNTS DOMAIN PASSWORD plain|tls SIZE SEED:COUNT...
  *   maildir DIRECTORY COUNT SEED UID GID
  *   fsync   DIRECTORY SECONDS
+ *   relay   HOST PORT SESSIONS MESSAGES SIZE RCPTS DOMAINS DEAD SEED ACCOUNT PASSWORD SINK_PORT
  *
  * Accounts are u0 to u(ACCOUNTS - 1) at DOMAIN. Each prints one line of JSON. deliver prints
- * {"ready": true} first, when all are connected, and waits for a newline on standard input; deliver
- * and idle stay connected after their line until standard input ends, so that bench/run.py can
+ * {"ready": true} first, when all are connected, and waits for a newline on standard input, and so does
+ * relay; these and idle stay connected after their line until standard input ends, so that bench/run.py can
  * measure the server in between.
  */
 #include "load.h"
@@ -114,5 +115,7 @@ int main(int argc, char **argv)
 		return run_maildir(a);
 	if (!strcmp(what, "fsync") && argc == 4)
 		return run_fsync(a);
+	if (!strcmp(what, "relay") && argc == 14)
+		return run_relay(a);
 	die("usage: see the head of bench/load.c");
 }

@@ -59,6 +59,10 @@ void peer_bytes(struct peer *p, char *out, size_t n);
 /* Message i of the run called seed, to rcpt: the same bytes always. Returns the length, at most
  * size, or what the header takes. CRLF line ends; no line begins with a dot. */
 size_t message_make(char *out, size_t size, const char *seed, unsigned i, const char *rcpt);
+size_t message_make_from(char *out, size_t size, const char *seed, unsigned i, const char *from,
+			 const char *rcpt);
+/* Lines that servers may put before a message, and nothing else. */
+bool message_only_trace(const char *text);
 
 /* ---- what can be run ---- */
 
@@ -67,6 +71,8 @@ void smtp_greet(struct peer *p);
 void smtp_send(struct peer *p, const char *rcpt, const char *text, size_t n);
 int run_deliver(char **a);
 int run_notice(char **a);
+/* relay.c */
+int run_relay(char **a);
 /* imap.c */
 void imap_login(struct peer *p, const char *user, const char *password);
 /* Reads up to the tagged OK; returns the count of untagged lines. */

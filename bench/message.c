@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { LINE_LETTERS = 72 };
 
@@ -29,11 +30,38 @@ static void letters(char *out, uint32_t x)
 
 size_t message_make(char *out, size_t size, const char *seed, unsigned i, const char *rcpt)
 {
+	return message_make_from(out, size, seed, i, "bench@example.org", rcpt);
+}
+
+/* Servers may put these before the message, and nothing else. */
+static bool is_trace_field(const char *line)
+{
+	static const char *const names[] = {"Received:", "Return-Path:", "Delivered-To:", "X-Original-To:",
+					    "DKIM-Signature:"};
+	if (*line == ' ' || *line == '\t')
+		return true;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strncasecmp(line, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+bool message_only_trace(const char *text)
+{
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
+		if (!is_trace_field(line) || !strchr(line, '\n'))
+			return false;
+	return true;
+}
+
+size_t message_make_from(char *out, size_t size, const char *seed, unsigned i, const char *from,
+			 const char *rcpt)
+{
 	int head = snprintf(out, HEAD_BYTES,
-			    "From: bench@example.org\r\nTo: %s\r\nSubject: bench %s %u\r\n"
+			    "From: %s\r\nTo: %s\r\nSubject: bench %s %u\r\n"
 			    "Message-ID: <%s.%u@example.org>\r\nDate: Tue, 24 Nov 2026 10:00:00 +0900\r\n"
 			    "X-Bench: %s-%u\r\n\r\n",
-			    rcpt, seed, i, seed, i, seed, i);
+			    from, rcpt, seed, i, seed, i, seed, i);
 	if (head < 0 || head >= HEAD_BYTES)
 		die("the header is too long");
 	size_t n = (size_t)head;

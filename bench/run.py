@@ -5,8 +5,8 @@
 
     bench/run.py [--quick] [--only ROW,...] [--servers both|pabal|reference] [--dir DIR] [--keep]
 
-Rows: start rest accept single login notice append big ops idle. The table goes to standard output, all that
-was measured to results.json in DIR (default var/bench). Ends with status 1 when a message is lost,
+Rows: start rest accept single login notice append big ops idle relay. The table goes to standard output, all
+that was measured to results.json in DIR (default var/bench). Ends with status 1 when a message is lost,
 doubled or changed, or a server fails; a requirement that is not met is shown, no more.
 """
 import argparse
@@ -25,12 +25,14 @@ import threading
 import time
 
 import procs
-from servers import BIG, DOMAIN, HOST, ROOT, VMAIL, BenchError, Pabal, PostfixDovecot, free_port_base, run
+from servers import (BIG, DOMAIN, HOST, ROOT, VMAIL, BenchError, Pabal, PostfixDovecot, free_port_base, free_ports,
+                     run)
 
-ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'append', 'big', 'ops', 'idle']
+ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'append', 'big', 'ops', 'idle', 'relay']
 PASSWORD = 'correct-horse-battery'
 ACCOUNTS = 100
 SESSIONS = 50
+RELAY_SESSIONS = 20
 SIZE = 4096
 QUIET_SECONDS = 3  # until what a server does after the last answer is over (settling, queue files)
 LOAD_SECONDS = 300  # no single load takes longer
@@ -40,11 +42,13 @@ CLEAN_SECONDS = 60
 FULL = {'starts': 5, 'rounds': 3, 'accept': (1500, 15000), 'single_rounds': 3, 'single': (150, 300),
         'login_rounds': 3, 'login': (400, 1000), 'notice': 50, 'big': 100000, 'big_rounds': 5, 'ops': 10000,
         'append_rounds': 3, 'append1': (150, 600), 'append10': (600, 3000),
-        'idle': (500, 5000), 'fsync_seconds': 1.0}
+        'idle': (500, 5000), 'fsync_seconds': 1.0,
+        'relay_rounds': 3, 'relay': (1000, 15000), 'relay100': (100, 1000), 'dead': (1000, 15000)}
 QUICK = {'starts': 2, 'rounds': 1, 'accept': (400, 4000), 'single_rounds': 1, 'single': (50, 100),
          'login_rounds': 1, 'login': (100, 200), 'notice': 6, 'big': 10000, 'big_rounds': 2, 'ops': 2000,
          'append_rounds': 1, 'append1': (60, 200), 'append10': (200, 1000),
-         'idle': (300, 2000), 'fsync_seconds': 0.5}
+         'idle': (300, 2000), 'fsync_seconds': 0.5,
+         'relay_rounds': 1, 'relay': (400, 6000), 'relay100': (50, 400), 'dead': (400, 6000)}
 
 
 def median(values):
@@ -302,6 +306,49 @@ class Bench:
                 server.stop()
             server.idle_mode(None)
 
+    def relay(self):
+        """Submitted with TLS and login, sent on to a server that takes everything; both servers run."""
+        sink, dead = free_ports(2)
+        for server in self.servers:
+            server.relay_mode(sink, dead)
+            server.start()
+        for i in range(self.counts['relay_rounds']):
+            self.measure_disk()
+            for server in self.servers:
+                self.send(server, sink, f'r{i}', self.count('relay', server), 'relay')
+        for i in range(self.counts['relay_rounds']):
+            for server in self.servers:
+                self.send(server, sink, f'h{i}', self.count('relay100', server), 'relay100', rcpts=100)
+        for i in range(self.counts['relay_rounds']):
+            for server in self.servers:
+                count = self.count('dead', server)
+                alive = self.send(server, sink, f'l{i}', count, None, domains=10)
+                self.put(server, 'dead_percent', 100 * self.send(server, sink, f'd{i}', count, None, domains=10, dead=1)
+                         / alive)
+        for server in self.servers:
+            server.stop()
+            server.relay_mode(None, None)
+
+    def send(self, server, sink, seed, messages, key, rcpts=1, domains=1, dead=0):
+        """Recipients' copies of living domains per second."""
+        work = Load('relay', HOST, server.ports['submissions'], RELAY_SESSIONS, messages, SIZE, rcpts, domains, dead,
+                    seed, f'u0@{DOMAIN}', PASSWORD, sink)
+        work.line()
+        time.sleep(0.3)
+        cpu = procs.cpu_seconds(server.roots)
+        work.go()
+        result = work.line()
+        time.sleep(QUIET_SECONDS)
+        cpu = procs.cpu_seconds(server.roots) - cpu
+        result.update(work.end())
+        if key:
+            self.put(server, f'{key}_per_second', messages / result['relayed_seconds'])
+            self.put(server, f'{key}_accepted_per_second', messages / result['accepted_seconds'])
+            self.put(server, f'{key}_cpu_us', cpu / messages * 1e6)
+            self.put(server, f'{key}_load_cpu_us', result['load_cpu'] / messages * 1e6)
+            self.put(server, f'{key}_transactions', result['transactions'])
+        return messages / result['relayed_seconds']
+
     def settled_pss(self, server):
         """When it no longer falls, or after a while."""
         kib = procs.pss_kib(server.roots)
@@ -338,13 +385,16 @@ class Bench:
         if 'idle' in self.rows:
             say('idle connections ...')
             self.idle()
+        if 'relay' in self.rows:
+            say('relay ...')
+            self.relay()
         self.measure_disk()
 
 
 # ---- the table --------------------------------------------------------------------------------
 
 # row, text, key of the data, how to show, kind of requirement, required
-# more: pabal / reference; less: reference / pabal; at most: an absolute figure
+# more: pabal / reference; less: reference / pabal; at most, at least: an absolute figure
 TABLE = [
     ('accept', 'messages accepted/s, 4 KiB, 50 sessions', 'accept_per_second', '{:,.0f}', 'more', 20),
     ('accept', 'messages visible in IMAP/s, same load', 'accept_visible_per_second', '{:,.0f}', 'more', 15),
@@ -370,6 +420,10 @@ TABLE = [
     ('rest', 'PSS of the whole server at rest, MB', 'rest_mb', '{:,.1f}', 'at most', 30),
     ('accept', 'the same after the load, MB', 'after_mb', '{:,.1f}', 'at most', None),
     ('start', 'start to all listeners answering, s', 'start_seconds', '{:.3f}', 'at most', 0.5),
+    ('relay', 'messages relayed/s, TLS and login, 20 sessions', 'relay_per_second', '{:,.0f}', 'more', 10),
+    ('relay', 'server CPU per relayed message, us', 'relay_cpu_us', '{:,.0f}', 'less', 8),
+    ('relay', 'messages of 100 recipients relayed/s', 'relay100_per_second', '{:,.1f}', 'more', 5),
+    ('relay', 'rate with one of 10 destinations dead, %', 'dead_percent', '{:,.1f}', 'at least', 95),
     ('notice', '250 to EXISTS in IDLE, ms', 'notice_ms', '{:,.2f}', 'less', 20),
 ]
 SMALLEST = 0.01  # what was too fast to measure counts as this
@@ -385,8 +439,9 @@ def figures(bench):
         ratio = met = None
         if pabal is not None and reference is not None:
             ratio = pabal / max(reference, SMALLEST) if kind == 'more' else reference / max(pabal, SMALLEST)
-        if kind == 'at most':
-            met = None if pabal is None or required is None else pabal <= required
+        if kind in ('at most', 'at least'):
+            ratio = None
+            met = None if pabal is None or required is None else (pabal <= required) == (kind == 'at most')
         elif ratio is not None and required is not None:
             met = ratio >= required
         lines.append({'row': row, 'what': text.format(**bench.counts), 'form': form, 'pabal': pabal,
@@ -411,7 +466,8 @@ def table(lines):
         ratio = '-' if line['ratio'] is None else f'{line["ratio"]:.1f} x'
         required = ''
         if line['required'] is not None:
-            required = f'<= {line["required"]}' if line['kind'] == 'at most' else f'{line["required"]} x'
+            sign = {'at most': '<= ', 'at least': '>= '}.get(line['kind'], '')
+            required = f'{sign}{line["required"]}' if sign else f'{line["required"]} x'
         met = {True: 'yes', False: 'NO', None: ''}[line['met']]
         yield f'{line["what"]:46}{shown[0]:>11}{shown[1]:>11}{ratio:>9}{required:>11}  {met}'
 

@@ -56,6 +56,24 @@ def free_port_base():
     raise BenchError('no free ports')
 
 
+def free_ports(n):
+    sockets = []
+    try:
+        for port in range(31900, 32700):
+            if len(sockets) == n:
+                break
+            s = socket.socket()
+            try:
+                s.bind((HOST, port))
+                sockets.append(s)
+            except OSError:
+                s.close()
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
 def _greets(port, with_tls):
     with socket.create_connection((HOST, port), timeout=ANSWER_SECONDS) as s:
         if with_tls:
@@ -83,6 +101,10 @@ class Server:
         return [child.pid for child in self.children]
 
     def launch(self):
+        raise NotImplementedError
+
+    def relay_mode(self, sink, dead):
+        """Settings for the next start: where mail for d*.test and dead*.test goes; None: nowhere."""
         raise NotImplementedError
 
     def maildir(self, address):
@@ -320,6 +342,7 @@ class PostfixDovecot(Server):
             smtpd_sasl_type = dovecot
             smtpd_sasl_path = {self.run_dir}/dovecot/auth-postfix
             smtpd_sasl_auth_enable = yes
+            transport_maps = hash:{self.config}/transport
             '''
         (self.config / 'main.cf').write_text(textwrap.dedent(settings))
         services = f'''
@@ -356,7 +379,14 @@ class PostfixDovecot(Server):
         (self.config / 'master.cf').write_text(textwrap.dedent(services))
         (self.config / 'accounts').write_text(''.join(f'{address} ok\n' for address in passwords))
         run(['/usr/sbin/postmap', '-c', self.config, f'hash:{self.config}/accounts'])
+        self.relay_mode(None, None)
         run(['/usr/sbin/postfix', '-c', self.config, 'check'])
+
+    def relay_mode(self, sink, dead):
+        rows = [(name, port) for name, port in (('d', sink), ('dead', dead)) if port]
+        (self.config / 'transport').write_text(''.join(f'{name}{i}.test smtp:[{HOST}]:{port}\n'
+                                                       for name, port in rows for i in range(10)))
+        run(['/usr/sbin/postmap', '-c', self.config, f'hash:{self.config}/transport'])
 
     def launch(self):
         log = self.dir / 'start.log'
@@ -372,7 +402,7 @@ class Pabal(Server):
     name = 'pabal'
     IDLE_MODES = {'default': ''}
     USERS = {'vmail': VMAIL, 'smtp': VMAIL + 1, 'login': VMAIL + 2, 'auth': VMAIL + 3, 'keys': VMAIL + 4,
-             'log': VMAIL + 5}
+             'log': VMAIL + 5, 'dns': VMAIL + 6, 'relay': VMAIL + 7}
 
     def __init__(self, directory, base, passwords):
         super().__init__(directory, base)
@@ -392,6 +422,16 @@ class Pabal(Server):
         users = ''.join(f'\tuser_{role} = "{uid}:{uid}"\n' for role, uid in self.USERS.items())
         self.config.write_text(f'{made}\n# of the benchmark\nprocess {{\n{users}}}\n'
                                'imap {\n\tmax_connections_per_source = 10000\n}\n')
+
+    def relay_mode(self, sink, dead):
+        base = self.config.read_text().split('\n# of the relay row\n')[0]
+        more = ''
+        if sink:
+            routes = [f'"{name}{i}.test [{HOST}]:{port}"' for name, port in (('d', sink), ('dead', dead))
+                      for i in range(10)]
+            more = '\n# of the relay row\nsmtp { rate_messages = 0  rate_recipients = 0  rate_account_recipients = 0 }\n' \
+                'relay { enabled = yes }\nroutes = {' + ', '.join(routes) + '}\n'
+        self.config.write_text(base + more)
 
     def versions(self):
         return {'pabal': run([self.program, 'version']).split('\n', maxsplit=1)[0].strip()}
