@@ -344,7 +344,8 @@ int run_relay(char **a)
 		pthread_cond_wait(&r.all, &r.lock);
 	pthread_mutex_unlock(&r.lock);
 	double relayed = now() - start;
-	printf("{\"messages\": %u, \"accepted_seconds\": %.6f, \"relayed_seconds\": %.6f, \"load_cpu\": %.3f}\n",
+	printf("{\"messages\": %u, \"accepted_seconds\": %.6f, \"relayed_seconds\": %.6f, \"load_cpu\": "
+	       "%.3f}\n",
 	       r.messages, accepted, relayed, own_cpu() - cpu);
 	wait_for_end();
 	pthread_join(thread, NULL);

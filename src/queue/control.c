@@ -72,7 +72,7 @@ static void list(struct queue *q, struct str only, struct json_writer *w)
 	json_write_name(w, STR("messages"));
 	json_write_array_begin(w);
 	for (struct deferred *d = q->deferred; d && n < LIST_MAX; d = d->next) {
-		if (wanted(&d->id, only)) {
+		if (d->kind && wanted(&d->id, only)) {
 			write_deferred(w, d);
 			n++;
 		}

@@ -100,7 +100,7 @@ static struct deferred **claim(struct queue *q, const struct filter *f, bool onl
 	struct deferred **list = mem_resize_array(NULL, q->deferred_n + 1, sizeof(struct deferred *));
 	*out_n = *out_busy = 0;
 	for (struct deferred *d = q->deferred; d; d = d->next) {
-		if (!fits(f, d))
+		if (!d->kind || !fits(f, d))
 			continue;
 		if (only_count ? !d->busy : spool_claim(q, d))
 			list[(*out_n)++] = d;

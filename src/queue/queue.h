@@ -46,6 +46,7 @@ struct queue_services {
 /* Where mail goes that is not for us: the first route whose pattern fits; none: by MX. */
 struct queue_route {
 	struct str pattern;  /* "example.org", ".example.org" (its subdomains), "*" */
+	struct str from;     /* and this reverse-path alone: "a@example.org", "@example.org"; empty: any */
 	struct str hosts;    /* as relay_job.hosts */
 	uint16_t port;
 	bool lmtp;

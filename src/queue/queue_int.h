@@ -8,7 +8,8 @@
  *   placer.c   from plans to mailboxes; what happens when that fails
  *   plan.c     which actions a message needs: aliases, loops, bounces
  *   report.c   bounces and delivery notices
- *   remote.c   destinations, when to try them, what became of it; shape.c how fast
+ *   remote.c   sending to other servers: the thread; dest.c whose turn it is, unit.c what becomes of it,
+ *              shape.c how fast
  *   spool.c    spool/deferred: what could not be done now
  *   suspects.c what was at work in crashes: alone, or held
  *   control.c  pabal queue: what is there; manage.c what is to become of it
@@ -90,10 +91,33 @@ struct placer {
 	struct job *first, **tail; /* guarded by queue.lock */
 };
 
+/* A place in a list that anybody with queue.lock may take it out of. */
+struct turn {
+	struct turn *next, *prev;
+};
+static inline void turn_init(struct turn *t) { t->next = t->prev = t; }
+static inline void turn_add(struct turn *list, struct turn *t)
+{
+	t->prev = list->prev;
+	t->next = list;
+	t->prev->next = t;
+	list->prev = t;
+}
+static inline void turn_remove(struct turn *t)
+{
+	if (!t->next)
+		return;
+	t->prev->next = t->next;
+	t->next->prev = t->prev;
+	t->next = t->prev = NULL;
+}
+static inline struct turn *turn_first(struct turn *list) { return list->next == list ? NULL : list->next; }
+
 /* A file in spool/deferred: one message's actions for one mailbox or one remote domain. There may be a
  * million: what many have in common is kept once (word_ref). */
 struct deferred {
 	struct deferred *next, **prev; /* list of all */
+	struct turn turn;       /* in a lane of its destination (dest.c); guarded by queue.lock */
 	const char *sender;     /* reverse-path; a word */
 	const char *last_error; /* a word; guarded by queue.lock */
 	uint64_t size;
@@ -103,7 +127,7 @@ struct deferred {
 	uint32_t actions_n;
 	uint32_t heap_at;       /* place in queue.due; UINT32_MAX: not in it */
 	uint32_t received_s, next_try_s;
-	uint8_t kind;           /* enum action_kind */
+	uint8_t kind;           /* enum action_kind; 0: a mark of spool_walk */
 	bool busy;              /* an item is at work on it */
 	bool warned;            /* the sender was told of the delay */
 	bool held;              /* not tried until released */
@@ -281,6 +305,10 @@ bool spool_item(struct queue *q, struct deferred *d, struct item **out, struct e
 void spool_finished(struct queue *q, struct deferred *d); /* to done/, forgotten after the next checkpoint */
 /* It was looked at, and stays. */
 void spool_again(struct queue *q, struct deferred *d, const struct put_off *p);
+/* The same, and nobody is at work on it any more. */
+void spool_put_back(struct queue *q, struct deferred *d, const struct put_off *p);
+/* Each one, with the lock, which is dropped now and then: others may come and go. Until false. */
+void spool_walk(struct queue *q, bool (*fn)(void *ctx, struct deferred *d), void *ctx);
 /* The attempts as they are in its file: attempt_decode one after the other. */
 bool spool_history(struct queue *q, const struct id *id, uint32_t action, struct buf *out, struct err *err);
 /* Names in done/ now, so that they can be removed after a checkpoint. */

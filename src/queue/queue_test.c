@@ -922,7 +922,8 @@ static void sending_killed_at_each_step(void **state)
 			usleep(10000);
 			BUF_SCOPED reply = {0};
 			if (k % 20 == 0)
-				queue_control(b->queue, STR("{\"verb\":\"queue.retry\",\"all\":true}"), &reply);
+				queue_control(b->queue, STR("{\"verb\":\"queue.retry\",\"all\":true}"),
+					      &reply);
 		}
 		drain(b);
 		struct str inbox = subjects(b, "b@x");

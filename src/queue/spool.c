@@ -372,6 +372,7 @@ static void deferred_leave(struct queue *q, struct deferred *d)
 {
 	lock_held(&q->lock);
 	heap_remove(q, d);
+	turn_remove(&d->turn);
 	*d->prev = d->next;
 	if (d->next)
 		d->next->prev = d->prev;
@@ -909,8 +910,44 @@ void spool_released(struct queue *q, struct deferred *d)
 {
 	lock_held(&q->lock);
 	d->busy = d->loaded = false;
+	turn_remove(&d->turn);
 	if (!d->held && d->heap_at == NOT_IN_HEAP)
 		heap_add(q, d);
+}
+
+void spool_put_back(struct queue *q, struct deferred *d, const struct put_off *p)
+{
+	spool_again(q, d, p);
+	LOCK_SCOPED(&q->lock);
+	spool_released(q, d);
+}
+
+void spool_walk(struct queue *q, bool (*fn)(void *ctx, struct deferred *d), void *ctx)
+{
+	enum { AT_ONCE = 2000 };
+	struct deferred *mark = mem_zalloc(sizeof *mark + 1);
+	bool more = true;
+	lock_take(&q->lock);
+	struct deferred *d = q->deferred;
+	while (d && more) {
+		for (size_t n = 0; d && more && n < AT_ONCE; n++, d = d->next)
+			more = !d->kind || fn(ctx, d);
+		if (!d || !more)
+			break;
+		/* A mark of ours keeps the place. */
+		mark->prev = d->prev;
+		mark->next = d;
+		*mark->prev = mark;
+		d->prev = &mark->next;
+		lock_drop(&q->lock);
+		lock_take(&q->lock);
+		d = mark->next;
+		*mark->prev = d;
+		if (d)
+			d->prev = mark->prev;
+	}
+	lock_drop(&q->lock);
+	free(mark);
 }
 
 bool spool_claim(struct queue *q, struct deferred *d)
@@ -919,6 +956,7 @@ bool spool_claim(struct queue *q, struct deferred *d)
 	if (d->busy)
 		return false;
 	heap_remove(q, d);
+	turn_remove(&d->turn);
 	d->busy = true;
 	return true;
 }
