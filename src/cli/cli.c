@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -140,6 +141,13 @@ int cli_config(struct cli *cli)
 		return 0;
 	cli_flush(cli);
 	fwrite(problems.p, 1, problems.n, stderr);
+	if (err.kind == ERR_NOT_FOUND && access(cli->config_path, F_OK) < 0)
+		fprintf(stderr, "pabal: %s\n",
+			cli_text(cli,
+				 "name the file with --config FILE or PABAL_CONFIG (after `make run`: "
+				 "--config var/demo); `pabal quickstart` makes one",
+				 "--config 파일 또는 PABAL_CONFIG로 지정하십시오(`make run` 뒤에는 --config var/demo). "
+				 "`pabal quickstart`로 만들 수 있습니다"));
 	return CLI_CONFIG;
 }
 
@@ -223,6 +231,14 @@ static int take_common(struct cli *cli, struct invocation *in)
 	return 0;
 }
 
+/* --config DIR is the file that quickstart makes there. */
+static void file_of_directory(struct cli *cli)
+{
+	struct stat st;
+	if (stat(cli->config_path, &st) == 0 && S_ISDIR(st.st_mode))
+		cli->config_path = arena_cstr(cli->arena, arena_fmt(cli->arena, "%s/pabal.conf", cli->config_path));
+}
+
 /* "pabal account" lists the verbs of accounts. */
 static bool is_noun(struct str word)
 {
@@ -304,6 +320,7 @@ static int prepare(struct cli *cli)
 	int rc = take_common(cli, &in);
 	if (rc != 0)
 		return rc;
+	file_of_directory(cli);
 	if (in.version && in.n == 0)
 		in.v[in.n++] = STR("version");
 	if (in.n == 0) {
@@ -330,7 +347,7 @@ static int dispatch(struct cli *cli)
 bool cli_could_run(int argc, char **argv)
 {
 	ARENA_SCOPED a = arena_new();
-	struct cli cli = {.argc = argc, .argv = argv, .arena = a};
+	struct cli cli = {.argc = argc, .argv = argv, .arena = a, .config_path = CLI_CONFIG_DEFAULT};
 	bool good = prepare(&cli) == CLI_OK && cli.command;
 
 	buf_free(&cli.out);

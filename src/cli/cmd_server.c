@@ -3,6 +3,7 @@
 /* pabal serve, role, status, reload, stop, log tail: the server as a whole. */
 #include "cli/cli.h"
 #include "cli/cli_int.h"
+#include "cli/control.h"
 #include "cli/table.h"
 #include "config/config.h"
 #include "json/json.h"
@@ -47,16 +48,34 @@ int cmd_probe(struct cli *cli)
 	return CLI_OK;
 }
 
+/* By the configuration; status and stop also work while it is wrong. */
+static int find_run_dir(struct cli *cli, char request, const char **out)
+{
+	int code = cli_config(cli);
+
+	if (code == 0) {
+		*out = config_path(cli->config, SETTING_RUN_DIR);
+		return CLI_OK;
+	}
+	*out = request == 's' || request == 'q' ? find_server(cli->arena, cli->config_path) : NULL;
+	if (*out)
+		fprintf(stderr, "pabal: %s\n",
+			cli_text(cli, "the server goes on with the configuration that it read before",
+				 "서버는 이전에 읽은 설정으로 계속 실행 중입니다"));
+	return *out ? CLI_OK : code;
+}
+
 /* One request to the master; 0, or the exit code after a message. */
 static int ask(struct cli *cli, char request, struct json_doc **out)
 {
 	BUF_SCOPED reply = {0};
 	struct err err = {0};
-	int code = cli_config(cli);
+	const char *run_dir;
+	int code = find_run_dir(cli, request, &run_dir);
 
 	if (code)
 		return code;
-	if (!proc_ask_master(config_path(cli->config, SETTING_RUN_DIR), request, &reply, &err)) {
+	if (!proc_ask_master(run_dir, request, &reply, &err)) {
 		if (err.kind != ERR_NOT_FOUND)
 			return cli_fail_err(cli, &err);
 		return cli_fail(cli, CLI_UNAVAILABLE, "%s",
@@ -165,9 +184,14 @@ int cmd_server_status(struct cli *cli)
 		json_value_print(root, &cli->out);
 		return CLI_OK;
 	}
-	cli_print(cli, "pabal %.*s, pid %lld, %s %.*s, %.*s\n\n", STR_ARG(text(root, "state")),
-		  (long long)number(root, "pid"), cli_text(cli, "up", "가동"),
+	cli_print(cli, "pabal %.*s %.*s, pid %lld, %s %.*s (%.*s), %.*s\n", STR_ARG(text(root, "version")),
+		  STR_ARG(text(root, "state")), (long long)number(root, "pid"),
+		  cli_text(cli, "started", "시작"), STR_ARG(cli_time(cli->arena, number(root, "started_unix"))),
 		  STR_ARG(duration(cli, number(root, "uptime_s"))), STR_ARG(text(root, "config")));
+	if (text(root, "upgraded_from").n)
+		cli_print(cli, cli_text(cli, "Upgraded from %.*s.\n", "%.*s에서 바꾸었습니다.\n"),
+			  STR_ARG(text(root, "upgraded_from")));
+	cli_print(cli, "\n");
 	print_roles(cli, root);
 	print_journals(cli, root);
 	print_notes(cli, root);

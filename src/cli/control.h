@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "json/json.h"
 
+struct arena;
 struct cli;
 
 enum { CONTROL_LINE_MAX = 64 << 20 };
@@ -26,5 +27,7 @@ int cli_directory(struct cli *cli, struct str request, struct json_doc **out_rep
 /* The same without a message: *out_reply also for {"ok": false}. */
 bool cli_directory_call(struct cli *cli, struct str request, struct json_doc **out_reply,
 			struct err *err) MUST_CHECK;
+/* The run_dir of the server that has read this file, while the file itself is wrong; NULL: none is found. */
+const char *find_server(struct arena *a, const char *config_path);
 /* A request to another role, which must run. */
 int cli_role(struct cli *cli, const char *role, struct str request, struct json_doc **out_reply);

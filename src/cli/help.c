@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 #include "cli/cli_int.h"
-#include "cli/table.h"
 #include "config/config.h"
 
 #include <string.h>
@@ -31,28 +30,46 @@ const char *cli_suggest(struct str words)
 	return near;
 }
 
+/* Where a group of commands begins. */
+static const struct {
+	const char *first, *en, *ko;
+} groups[] = {
+	{"quickstart", "Server", "서버"},
+	{"config check", "Configuration", "설정"},
+	{"domain add", "Domains, accounts, aliases", "도메인, 계정, 별칭"},
+	{"mailbox list", "Mail", "메일"},
+	{"explain", "Why was it refused? Mail authentication, DNS", "거절된 이유, 메일 인증, DNS"},
+	{"testmail", "Sending by hand", "직접 보내기"},
+	{"version", "About", "정보"},
+};
+
+static void begin_group(struct cli *cli, const char *words)
+{
+	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+		if (strcmp(groups[i].first, words) == 0)
+			cli_print(cli, "\n%s\n", cli_text(cli, groups[i].en, groups[i].ko));
+}
+
 void cli_help_all(struct cli *cli)
 {
 	size_t n;
 	const struct cli_command *c = cli_commands(&n);
-	struct table *t = table_new(cli->arena, "|");
-	cli_print(cli, "%s\n\n",
+	cli_print(cli, "%s\n",
 		  cli_text(cli,
 			   "pabal: a whole mail server in one program.\nusage: pabal COMMAND [ARGUMENTS]",
 			   "파발(pabal): 하나의 프로그램으로 된 메일 서버.\n사용법: pabal 명령 [인자]"));
 	for (size_t i = 0; i < n; i++) {
 		if (c[i].where == CLI_HIDDEN)
 			continue;
-		table_cell_fmt(t, "  %s", c[i].words);
-		table_cell(t, str_of(cli_text(cli, c[i].help_en, c[i].help_ko)));
+		begin_group(cli, c[i].words);
+		cli_print(cli, "  %-17s %s\n", c[i].words, cli_text(cli, c[i].help_en, c[i].help_ko));
 	}
-	table_print(t, &cli->out);
 	cli_print(cli, "\n%s\n",
 		  cli_text(cli,
-			   "Each takes --config FILE (or PABAL_CONFIG), --json and --help, which shows "
-			   "arguments and an example.",
-			   "모든 명령은 --config 파일(또는 PABAL_CONFIG), --json, 그리고 인자와 예를 "
-			   "보여 주는 --help를 받습니다."));
+			   "Each takes --config FILE or DIR (or PABAL_CONFIG), --json and --help, which shows\n"
+			   "arguments and an example. To begin: pabal quickstart --dir DIR --domain NAME",
+			   "모든 명령은 --config 파일이나 디렉터리(또는 PABAL_CONFIG), --json, 그리고 인자와 예를\n"
+			   "보여 주는 --help를 받습니다. 시작하려면: pabal quickstart --dir 디렉터리 --domain 이름"));
 }
 
 static const char *where_text(const struct cli *cli, enum cli_where where)

@@ -198,6 +198,43 @@ def test_stop_verb_waits_for_the_end(make_pabal):
     assert p.cli("status", check=False).returncode == 69
 
 
+@pytest.mark.parametrize("how", ["run_dir kept", "elsewhere"])
+def test_status_and_stop_while_the_configuration_is_wrong(make_pabal, how):
+    p = make_pabal(start=False)
+    if how == "elsewhere":
+        p.config.write_text(p.config.read_text().replace('run_dir = "run"', 'run_dir = "sockets"  # here'))
+    p.start()
+    p.config.write_text("nonsense {\n" + p.config.read_text())
+    status = p.cli("status", "--json")
+    assert json.loads(status.stdout)["pid"] == p.process.pid
+    assert "pabal.conf:1" in status.stderr and "goes on" in status.stderr
+    refused = p.cli("reload", check=False)
+    assert refused.returncode == 78 and "pabal.conf:1" in refused.stderr
+    assert "Stopped" in p.cli("stop").stdout
+    wait_until(lambda: p.process.poll() is not None, 10)
+    stopped = p.cli("status", check=False)
+    assert stopped.returncode == 78 and "pabal.conf:1" in stopped.stderr
+
+
+def test_another_server_is_not_stopped(make_pabal):
+    """A wrong file that names the run_dir of somebody else's server."""
+    p = make_pabal()
+    other = p.dir / "other.conf"
+    other.write_text('run_dir = "%s"\nnonsense\n' % (p.demo / "run"))
+    assert p.cli("stop", "--config", str(other), check=False).returncode == 78
+    assert p.status()["state"] == "ready"
+
+
+def test_a_directory_names_its_configuration(pabal):
+    assert json.loads(pabal.cli("status", "--json", "--config", str(pabal.demo)).stdout)["state"] == "ready"
+
+
+def test_no_configuration_says_what_to_do(tmp_path):
+    missing = subprocess.run([PROGRAM, "status", "--config", str(tmp_path / "no.conf")], capture_output=True, text=True,
+                             timeout=20, check=False)
+    assert missing.returncode == 78 and "no such file" in missing.stderr and "quickstart" in missing.stderr
+
+
 def test_roles_die_with_the_master(make_pabal):
     p = make_pabal()
     p.kill_all()
