@@ -74,17 +74,26 @@ install: all
 		$(DESTDIR)$(MANDIR)/ko/man1/pabal.1 $(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5 \
 		$(DESTDIR)$(COMPLETIONDIR)/pabal
 	install -D -m 644 share/explain.tsv $(DESTDIR)$(DATADIR)/explain.tsv
+	install -D -m 644 dist/pabal.conf $(DESTDIR)$(DATADIR)/pabal.conf.sample
 	@sh tools/mail-links.sh make $(BINDIR)/pabal $(DESTDIR)
 	@mkdir -p $(DESTDIR)$(UNITDIR)
 	sed 's|@BINDIR@|$(BINDIR)|g' dist/pabal.service >$(DESTDIR)$(UNITDIR)/pabal.service
 	@chmod 644 $(DESTDIR)$(UNITDIR)/pabal.service
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then sh tools/create-users.sh; fi
+	@[ -n "$(DESTDIR)" ] || [ -e /etc/pabal/pabal.conf ] || printf '%s\n' \
+		'' 'Next:' \
+		'  cp $(DATADIR)/pabal.conf.sample /etc/pabal/pabal.conf    and edit it' \
+		'  pabal config check' \
+		'  systemctl daemon-reload && systemctl enable --now pabal' \
+		'  pabal domain add example.com && pabal account add hong@example.com'
+	@[ -n "$(DESTDIR)" ] || ! [ -e /run/pabal/control/master.sock ] || \
+		echo 'A server runs: pabal upgrade lets it run the new program.'
 
 # Leaves mail, configuration and users alone
 uninstall:
 	@sh tools/mail-links.sh remove $(BINDIR)/pabal $(DESTDIR)
 	rm -f $(DESTDIR)$(BINDIR)/pabal $(DESTDIR)$(UNITDIR)/pabal.service $(DESTDIR)$(COMPLETIONDIR)/pabal \
-		$(DESTDIR)$(DATADIR)/explain.tsv
+		$(DESTDIR)$(DATADIR)/explain.tsv $(DESTDIR)$(DATADIR)/pabal.conf.sample
 	rm -f $(DESTDIR)$(MANDIR)/man1/pabal.1 $(DESTDIR)$(MANDIR)/man5/pabal.conf.5 \
 		$(DESTDIR)$(MANDIR)/ko/man1/pabal.1 $(DESTDIR)$(MANDIR)/ko/man5/pabal.conf.5
 

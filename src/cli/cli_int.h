@@ -35,6 +35,9 @@ int cli_sendmail(struct cli *cli, int first);
 const struct cli_command *cli_match(const struct str *v, size_t n, size_t *out_words);
 
 
+/* As root: from here on the owner of this directory, so that what is made there is its owner's. */
+struct err;
+bool cli_become_owner(int dir_fd, struct err *err) __attribute__((warn_unused_result));
 /* argv is one that leads to a command; what is wrong with it is said on standard error. */
 bool cli_could_run(int argc, char **argv);
 

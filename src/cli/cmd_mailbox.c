@@ -6,6 +6,7 @@
  * of the mail directory first, so that nothing it makes is root's.
  */
 #include "cli/cli.h"
+#include "cli/cli_int.h"
 #include "cli/cmd_directory.h"
 #include "cli/table.h"
 #include "config/config.h"
@@ -13,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,20 +24,6 @@ struct mail {
 	struct store *store;
 	struct account *account;
 };
-
-static bool become_owner(int fd, struct err *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, "stat the mail directory");
-	if (geteuid() != 0 || st.st_uid == 0)
-		return true;
-	if (setgroups(0, NULL) < 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
-	    setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
-		return err_sys(err, "become the owner of the mail directory");
-	return true;
-}
 
 /* What the directory knows of the account. */
 static int read_facts(struct cli *cli, struct account_facts *out)
@@ -82,7 +68,7 @@ static bool open_store(struct mail *m, const struct account_facts *f, struct err
 	if (m->root_fd < 0)
 		return err_sys(err, "open %s", path);
 	o.root_fd = m->root_fd;
-	return become_owner(m->root_fd, err) && store_new(&o, &m->store, err) &&
+	return cli_become_owner(m->root_fd, err) && store_new(&o, &m->store, err) &&
 	       account_open(m->store, f, &m->account, err);
 }
 

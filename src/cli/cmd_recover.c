@@ -31,7 +31,7 @@ int cmd_recover(struct cli *cli)
 				     O_RDONLY | O_DIRECTORY, 0);
 	if (mail < 0)
 		err_sys(&err, "open %s", config_path(cli->config, SETTING_MAIL_DIR));
-	if (mail < 0 || !store_force_cold(mail, &err))
+	if (mail < 0 || !cli_become_owner(mail, &err) || !store_force_cold(mail, &err))
 		return cli_fail_err(cli, &err);
 	cli_print(cli, "%s\n",
 		  cli_text(cli, "The next start compares what the journals hold with the files.",

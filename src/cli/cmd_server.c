@@ -26,6 +26,17 @@ int cmd_server_run(struct cli *cli)
 	return proc_serve(&o);
 }
 
+int cmd_prepare(struct cli *cli)
+{
+	struct err err = {0};
+	int code = cli_config(cli);
+
+	umask(027);
+	if (code)
+		return code;
+	return proc_prepare(cli->config, &err) ? CLI_OK : cli_fail_err(cli, &err);
+}
+
 int cmd_role(struct cli *cli)
 {
 	uint64_t index;

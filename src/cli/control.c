@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,6 +45,20 @@ bool control_connect(const char *run_dir, const char *role, int *out_fd, struct 
 	err_set(err, ERR_DENIED,
 		"this user may not talk to the server: use root or the group of the control socket");
 	return err_cause(err, "%s: %s", sa.sun_path, strerror(errno));
+}
+
+bool cli_become_owner(int dir_fd, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(dir_fd, &st) < 0)
+		return err_sys(err, "stat a directory");
+	if (geteuid() != 0 || st.st_uid == 0)
+		return true;
+	if (setgroups(0, NULL) < 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
+	    setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
+		return err_sys(err, "become the owner of the directory");
+	return true;
 }
 
 static bool wait_for(int fd, short events, int64_t deadline_ms, struct err *err)

@@ -731,7 +731,7 @@ static bool set_up(struct master *m, struct err *err)
 	if (m->binary_fd < 0)
 		return err_sys(err, "open own program");
 	program_path(m->program, sizeof(m->program));
-	if (!dirs_make(m, err) || !take_lock(m, err) || !check_boot(m, err) ||
+	if (!proc_prepare(m->now.config, err) || !take_lock(m, err) || !check_boot(m, err) ||
 	    !mac_key_get(m->now.config, m->mac_key, err) || !take_signals(m, err) ||
 	    !listeners_open(m, m->now.config, err) || !control_open(m, err))
 		return false;

@@ -136,7 +136,6 @@ bool suspect_is_old(const struct suspect *s); /* it says nothing any more */
 /* ---- spawn.c -------------------------------------------------------------------------------- */
 bool identity_of(const struct config *c, enum role_id role, struct identity *out, struct err *err) MUST_CHECK;
 bool child_spawn(struct master *m, struct child *c, struct err *err) MUST_CHECK; /* fork, user, execveat */
-bool dirs_make(struct master *m, struct err *err) MUST_CHECK;
 
 /* ---- wiring.c ------------------------------------------------------------------------------- */
 void child_tell_start(struct master *m, struct child *c); /* all it needs, then role_start */

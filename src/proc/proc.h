@@ -27,6 +27,10 @@ int proc_serve(const struct serve_options *o);
 /* `pabal role NAME INDEX`, internal: descriptors come from the master. Does not return on success. */
 int role_main(struct str name, unsigned index);
 
+/* The directories of the roles, with their owners and modes: at each start, and by `pabal prepare` where the
+ * server itself may not give files away. */
+bool proc_prepare(const struct config *c, struct err *err) MUST_CHECK;
+
 /* What `pabal adopt` is for: descriptor 3 is what a running master would leave to this program at an
  * upgrade. Is it understood? */
 bool proc_adopt_check(struct err *err) MUST_CHECK;

@@ -87,81 +87,84 @@ static bool make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struct
 		return err_sys(err, "stat %s", path);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, ERR_CONFLICT, "%s is not a directory", path);
-	/* Without CAP_CHOWN (systemd) the install step has made it right. */
-	if ((st.st_uid != uid || st.st_gid != gid) && geteuid() == 0 && chown(path, uid, gid) < 0)
-		return err_sys(err, "chown %s", path);
+	/* The master may have no CAP_CHOWN (systemd): `pabal prepare` has made it right. */
+	if ((st.st_uid != uid || st.st_gid != gid) && geteuid() == 0 && chown(path, uid, gid) < 0) {
+		err_sys(err, "chown %s", path);
+		return err_cause(err, "%s has the wrong owner and cannot be given away here (%s): "
+				      "run `pabal prepare` as root first", path, strerror(errno));
+	}
 	if ((st.st_mode & 07777) != mode && chmod(path, mode) < 0 && geteuid() == st.st_uid)
 		return err_sys(err, "chmod %s", path);
 	return true;
 }
 
-static bool make_for(struct master *m, enum role_id role, const char *path, mode_t mode, struct err *err)
+static bool make_for(const struct config *c, enum role_id role, const char *path, mode_t mode,
+		     struct err *err)
 {
 	struct identity who;
 
-	return identity_of(m->now.config, role, &who, err) && make_dir(path, who.uid, who.gid, mode, err);
+	return identity_of(c, role, &who, err) && make_dir(path, who.uid, who.gid, mode, err);
 }
 
 /* Mode 2750: what smtp writes there belongs to the group of queue, which reads it. */
-static bool make_journal(struct master *m, struct child *c, struct err *err)
+static bool make_journal(const struct config *c, enum role_id role, unsigned index, struct err *err)
 {
 	char path[4096];
-	struct identity queue;
+	struct identity smtp, queue;
 
-	snprintf(path, sizeof(path), "%s/%s-%u", config_path(m->now.config, SETTING_JOURNAL_DIR),
-		 role_name(c->role), c->index);
-	if (c->role != ROLE_SMTP)
-		return make_for(m, c->role, path, 0700, err);
-	return identity_of(m->now.config, ROLE_QUEUE, &queue, err) &&
-	       make_dir(path, c->who.uid, queue.gid, 02750, err);
+	snprintf(path, sizeof(path), "%s/%s-%u", config_path(c, SETTING_JOURNAL_DIR), role_name(role), index);
+	if (role != ROLE_SMTP)
+		return make_for(c, role, path, 0700, err);
+	return identity_of(c, ROLE_SMTP, &smtp, err) && identity_of(c, ROLE_QUEUE, &queue, err) &&
+	       make_dir(path, smtp.uid, queue.gid, 02750, err);
 }
 
-static bool make_log_dir(struct master *m, struct err *err)
+static bool make_log_dir(const struct config *c, struct err *err)
 {
 	char path[4096];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%s", config_path(m->now.config, SETTING_LOG_PATH));
+	snprintf(path, sizeof(path), "%s", config_path(c, SETTING_LOG_PATH));
 	char *slash = strrchr(path, '/');
 	if (!slash || slash == path)
 		return true;
 	*slash = 0;
 	if (stat(path, &st) == 0) /* it may be /var/log: not ours to change */
 		return true;
-	return make_for(m, ROLE_LOG, path, 0750, err);
+	return make_for(c, ROLE_LOG, path, 0750, err);
 }
 
 /* What the command line wrote as root, before the first start, belongs to the log role too. */
-static bool give_to_log(struct master *m, const char *path, struct err *err)
+static bool give_to_log(const struct config *c, const char *path, struct err *err)
 {
 	struct identity who;
 
-	if (geteuid() != 0 || !identity_of(m->now.config, ROLE_LOG, &who, err))
+	if (geteuid() != 0 || !identity_of(c, ROLE_LOG, &who, err))
 		return geteuid() != 0;
 	if (lchown(path, who.uid, who.gid) < 0 && errno != ENOENT && errno != EPERM)
 		return err_sys(err, "chown %s", path);
 	return true;
 }
 
-static bool make_audit_dir(struct master *m, struct err *err)
+static bool make_audit_dir(const struct config *c, struct err *err)
 {
 	char path[4096], head[4096 + 8];
 
-	snprintf(path, sizeof(path), "%s", config_path(m->now.config, SETTING_AUDIT_PATH));
+	snprintf(path, sizeof(path), "%s", config_path(c, SETTING_AUDIT_PATH));
 	snprintf(head, sizeof(head), "%s.head", path);
 	char *slash = strrchr(path, '/');
 	if (!slash || slash == path)
 		return true;
 	*slash = 0;
-	if (!make_for(m, ROLE_LOG, path, 0750, err))
+	if (!make_for(c, ROLE_LOG, path, 0750, err))
 		return false;
 	*slash = '/';
-	return give_to_log(m, path, err) && give_to_log(m, head, err);
+	return give_to_log(c, path, err) && give_to_log(c, head, err);
 }
 
-bool dirs_make(struct master *m, struct err *err)
+bool proc_prepare(const struct config *c, struct err *err)
 {
-	const struct config *c = m->now.config;
+	static const enum role_id journaled[] = {ROLE_SMTP, ROLE_MAILBOX, ROLE_QUEUE};
 	char path[4096];
 
 	snprintf(path, sizeof(path), "%s/control", config_path(c, SETTING_RUN_DIR));
@@ -170,15 +173,15 @@ bool dirs_make(struct master *m, struct err *err)
 	    !make_dir(config_path(c, SETTING_RUN_DIR), geteuid(), getegid(), 0755, err) ||
 	    !make_dir(path, geteuid(), getegid(), 0750, err) ||
 	    !make_dir(config_path(c, SETTING_DKIM_DIR), geteuid(), getegid(), 0700, err) ||
-	    !make_for(m, ROLE_MAILBOX, config_path(c, SETTING_MAIL_DIR), 0700, err) ||
-	    !make_for(m, ROLE_QUEUE, config_path(c, SETTING_SPOOL_DIR), 0700, err) ||
-	    !make_for(m, ROLE_AUTH, config_path(c, SETTING_DIRECTORY_DIR), 0700, err) ||
-	    !make_log_dir(m, err) || !make_audit_dir(m, err))
+	    !make_for(c, ROLE_MAILBOX, config_path(c, SETTING_MAIL_DIR), 0700, err) ||
+	    !make_for(c, ROLE_QUEUE, config_path(c, SETTING_SPOOL_DIR), 0700, err) ||
+	    !make_for(c, ROLE_AUTH, config_path(c, SETTING_DIRECTORY_DIR), 0700, err) ||
+	    !make_log_dir(c, err) || !make_audit_dir(c, err))
 		return false;
-	for (struct child *k = m->child; k < m->child + m->child_n; k++)
-		if ((k->role == ROLE_SMTP || k->role == ROLE_MAILBOX || k->role == ROLE_QUEUE) &&
-		    !make_journal(m, k, err))
-			return false;
+	for (size_t k = 0; k < sizeof(journaled) / sizeof(journaled[0]); k++)
+		for (unsigned i = 0; i < role_processes(c, journaled[k]); i++)
+			if (!make_journal(c, journaled[k], i, err))
+				return false;
 	return true;
 }
 

@@ -81,7 +81,8 @@ class Pabal:
     """A server in a directory of its own."""
 
     def __init__(self, accounts=("test1", "test2"), aliases=("testfc=test2",), settings="", env=None,
-                 domain=DOMAIN, start=True, uid=None, parent=None, own_program=False):
+                 domain=DOMAIN, start=True, uid=None, parent=None, own_program=False,
+                 prefix=()):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pabal-%d-" % os.getpid(), dir=parent))
         self.dir.chmod(0o755)
         self.domain = domain
@@ -91,6 +92,7 @@ class Pabal:
         self.expected_crashes = False
         self.ready = None
         self.host = "127.0.0.1"
+        self.prefix = list(prefix)  # before the server's command: setpriv ...
         self.program = PROGRAM
         if own_program:  # a copy, for tests that replace it
             self.program = str(self.dir / "pabal")
@@ -124,7 +126,7 @@ class Pabal:
     def start(self, wait=True):
         (self.demo / "ready.json").unlink(missing_ok=True)  # of a server that was killed
         self.output = open(self.dir / "output", "ab")
-        self.process = subprocess.Popen([self.program, "quickstart", "--dir", str(self.demo)], env=self.env,
+        self.process = subprocess.Popen([*self.prefix, self.program, "quickstart", "--dir", str(self.demo)], env=self.env,
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
                                         user=self.uid, group=self.uid,
                                         extra_groups=[] if self.uid is not None else None)

@@ -2,8 +2,12 @@
 # Copyright the pabal authors
 """Who the processes run as: a user for each role when started as root, one for all otherwise."""
 import os
+import re
+import shutil
 
 import pytest
+
+from conftest import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change users")
 
@@ -22,11 +26,15 @@ def uids(p):
     return out
 
 
-def test_each_role_has_its_own(make_pabal):
-    p = make_pabal(settings=SETTINGS, start=False)
+def give_directory(p):
     for root, _, files in os.walk(p.demo / "data" / "directory"):
         for name in [root] + [os.path.join(root, f) for f in files]:
             os.chown(name, USERS["auth"], USERS["auth"])
+
+
+def test_each_role_has_its_own(make_pabal):
+    p = make_pabal(settings=SETTINGS, start=False)
+    give_directory(p)
     p.start()
     assert uids(p) == {"log": 6105, "keys": 6104, "auth": 6103, "smtp": 6101, "login": 6102, "mailbox-0": 6000,
                        "mailbox-1": 6000, "queue": 6000}
@@ -42,6 +50,33 @@ def test_each_role_has_its_own(make_pabal):
     for path, uid in (("data/mail", 6000), ("data/journal/smtp-0", 6101), ("data/directory", 6103), ("tls/key.pem", 0)):
         assert os.stat(p.demo / path).st_uid == uid, path
         assert os.stat(p.demo / path).st_mode & 0o007 == 0, path
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+def test_with_the_rights_that_the_service_has(make_pabal):
+    """The unit takes most capabilities away: what they are for is done by `pabal prepare`, before the start."""
+    unit = (ROOT / "dist" / "pabal.service").read_text()
+    assert "ExecStartPre=+@BINDIR@/pabal prepare" in unit
+    assert not re.search("^ProcSubset=", unit, re.M)  # /proc/sys has the boot id
+    kept = re.search("^CapabilityBoundingSet=(.*)$", unit, re.M).group(1).lower().replace("cap_", "+").replace(" ", ",")
+    p = make_pabal(settings=SETTINGS, start=False, prefix=["setpriv", "--no-new-privs", "--bounding-set=-all," + kept])
+    give_directory(p)
+    p.start(wait=False)
+    assert p.process.wait(20) == 78
+    assert "pabal prepare" in p.text("output")
+    p.cli("prepare")
+    p.start()
+    p.send("test1")
+    p.wait_messages("test1", 1)
+    p.kill_role("smtp")
+    p.cli("upgrade")
+    assert p.status()["separate_users"]
+    assert p.stop() == 0
+    p.cli("recover", "--cold")
+    p.start()
+    p.wait_log("master.cold_start")
+    p.send("test1")
+    p.wait_messages("test1", 2)
 
 
 def test_an_ordinary_user_runs_all(make_pabal):
