@@ -10,6 +10,7 @@
 #include "imap/append_take.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "imap/stream.h"
 #include <stdlib.h>
 
 /* Of one command, in units of imap.max_append: messages wait in memory until all are there. */
@@ -133,7 +134,7 @@ enum append_answer append_wants(struct imap *s, struct str text, const struct li
 void append_take(struct imap *s)
 {
 	struct append *a = s->append;
-	struct str in = conn_input(s->conn);
+	struct str in = imap_in(s);
 
 	if (in.n > s->reader.left)
 		in.n = (size_t)s->reader.left;
@@ -142,7 +143,7 @@ void append_take(struct imap *s)
 	a->texts[a->texts_n - 1].has_nul |= str_has_byte(in, '\0');
 	octets_add(&a->messages[a->messages_n - 1], in);
 	s->reader.left -= in.n;
-	conn_consume(s->conn, in.n);
+	imap_consume(s, in.n);
 }
 
 bool append_taking(const struct imap *s) { return s->append && s->append->taking; }

@@ -4,7 +4,7 @@
  * imap/cmd_idle.c: IDLE (RFC 9051 6.3.13). While it waits it holds no memory of its own: the
  * view's watcher wakes the connection, what changed is written, and all is given back again.
  */
-#include "imap/imap_int.h"
+#include "imap/stream.h"
 
 enum { DONE_MAX = 64 };
 
@@ -31,7 +31,7 @@ static enum step end(struct imap *s, struct str line)
 
 enum step cmd_idle(struct imap *s, struct command *c)
 {
-	struct str in = conn_input(s->conn);
+	struct str in = imap_in(s);
 
 	if (c->state ? s->view && !imap_update(s, false) : !begin(s, c))
 		return STEP_DONE;
@@ -41,10 +41,10 @@ enum step cmd_idle(struct imap *s, struct command *c)
 		if (str_ends(line, STR("\r")))
 			line.n--;
 		enum step step = end(s, line);
-		conn_consume(s->conn, end_at + 1);
+		imap_consume(s, end_at + 1);
 		return step;
 	}
-	if (in.n > DONE_MAX || conn_eof(s->conn) || s->draining) {
+	if (in.n > DONE_MAX || imap_eof(s) || s->draining) {
 		imap_bye(s, s->draining ? "[UNAVAILABLE] Server is shutting down" : "Expected DONE");
 		return STEP_DONE;
 	}

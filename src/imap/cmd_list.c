@@ -6,6 +6,7 @@
  */
 #include "imap/imap_int.h"
 #include "imap/list.h"
+#include "imap/stream.h"
 
 struct listing {
 	struct list_args args;
@@ -134,7 +135,7 @@ enum step cmd_list(struct imap *s, struct command *c)
 		l->args = args;
 	}
 	for (; l->at < l->n; l->at++) {
-		if (conn_out_pending(s->conn) > CONN_OUT_HIGH)
+		if (imap_out_pending(s) > CONN_OUT_HIGH)
 			return STEP_OUTPUT;
 		if (imap_turn_over(s))
 			return STEP_AGAIN;

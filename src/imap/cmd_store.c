@@ -4,7 +4,7 @@
  * imap/cmd_store.c: STORE and UID STORE (RFC 9051 6.4.6, RFC 7162 3.1.3), a batch at a time: each
  * change renames a file, so a large set lets others run in between.
  */
-#include "imap/imap_int.h"
+#include "imap/stream.h"
 
 enum { BATCH = 500 };
 
@@ -169,7 +169,7 @@ enum step cmd_store(struct imap *s, struct command *c)
 		s->echo_not = refused;
 		if (!imap_update(s, true))
 			return STEP_DONE;
-		if (conn_out_pending(s->conn) > CONN_OUT_HIGH)
+		if (imap_out_pending(s) > CONN_OUT_HIGH)
 			return STEP_OUTPUT;
 		if (imap_turn_over(s))
 			return STEP_AGAIN;

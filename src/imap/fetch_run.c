@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "imap/content.h"
 #include "imap/fetch_section.h"
+#include "imap/stream.h"
 #include "imap/threadid.h"
 #include "mail/date.h"
 #include "mime/summary.h"
@@ -350,7 +351,7 @@ enum step fetch_run_step(struct imap *s, struct fetch_run *r)
 			s->closing = true;
 			return STEP_DONE;
 		}
-		if (conn_out_pending(s->conn) > CONN_OUT_HIGH)
+		if (imap_out_pending(s) > CONN_OUT_HIGH)
 			return STEP_OUTPUT;
 		if (imap_turn_over(s))
 			return STEP_AGAIN;

@@ -6,6 +6,7 @@
  */
 #include "imap/fetch_section.h"
 #include "base/file.h"
+#include "imap/stream.h"
 #include <fcntl.h>
 
 enum { COPY_MAX = 64 * 1024 }; /* longer ranges are left to the kernel */
@@ -74,9 +75,8 @@ static bool write_range(struct imap *s, struct content *c, const struct fetch_se
 	int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return err_sys(err, "dup of a message");
-	conn_out_file(s->conn, fd, (off_t)(start + at), n);
 	*files = true;
-	return true;
+	return imap_out_file(s, fd, (off_t)(start + at), n, err);
 }
 
 static bool write_whole(struct imap *s, struct content *c, const struct fetch_section *f, bool *files,

@@ -69,6 +69,7 @@ enum enabled { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_REV2 = 4, ENA
 
 struct imap {
 	struct conn *conn;
+	struct zip *zip;           /* NULL: no COMPRESS; imap/stream.h */
 	struct served *served;
 	struct arena *arena;       /* of the command */
 	struct arena *scratch;     /* of one message within a command */

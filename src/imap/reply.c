@@ -4,8 +4,6 @@
 #include "base/log.h"
 #include "imap/imap_int.h"
 
-struct buf *imap_out(struct imap *s) { return conn_out(s->conn); }
-
 void imap_untagged(struct imap *s, const char *line)
 {
 	struct buf *b = imap_out(s);

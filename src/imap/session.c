@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
-#include "imap/imap_int.h"
+#include "imap/stream.h"
 #include "net/pending.h"
 #include <stdlib.h>
 
@@ -118,7 +118,7 @@ static void literal_begins(struct imap *s)
 	if (answer == APPEND_TAKES) {
 		reader_divert(r);
 		if (r->left)
-			conn_input_limit(s->conn, APPEND_INPUT);
+			imap_input_limit(s, APPEND_INPUT);
 		else
 			append_taken(s);
 	} else if (!reader_accept(r)) {
@@ -163,9 +163,12 @@ static unsigned park_of(struct imap *s, enum step step)
 	return 0;
 }
 
+/* 0: there is more already. */
 static unsigned wait_for_input(struct imap *s)
 {
-	if (conn_eof(s->conn))
+	if (imap_in(s).n)
+		return 0;
+	if (imap_eof(s))
 		return PARK_CLOSE;
 	if (s->draining && !s->reader.text.n) {
 		imap_bye(s, "[UNAVAILABLE] Server is shutting down");
@@ -185,11 +188,11 @@ static unsigned next_command(struct imap *s)
 		append_take(s);
 		if (s->reader.left)
 			return wait_for_input(s);
-		conn_input_limit(s->conn, LINE_INPUT);
+		imap_input_limit(s, LINE_INPUT);
 		append_taken(s);
 	}
-	enum reader_event e = reader_feed(&s->reader, conn_input(s->conn), &used);
-	conn_consume(s->conn, used);
+	enum reader_event e = reader_feed(&s->reader, imap_in(s), &used);
+	imap_consume(s, used);
 	switch (e) {
 	case READER_MORE:
 		return wait_for_input(s);
@@ -214,7 +217,7 @@ static unsigned go(struct imap *s)
 			return PARK_CLOSE;
 		if (n == COMMANDS_PER_TURN)
 			return PARK_AGAIN;
-		if (conn_out_pending(s->conn) > CONN_OUT_HIGH)
+		if (imap_out_pending(s) > CONN_OUT_HIGH)
 			return PARK_OUTPUT;
 		if (s->running)
 			park = park_of(s, s->command.row->fn(s, &s->command));
@@ -265,6 +268,7 @@ static unsigned imap_run(struct conn *c, enum wake wake)
 {
 	struct served *served = conn_session(c);
 	struct imap *s = served->protocol;
+	unsigned park;
 
 	if (!s) {
 		if (wake == WAKE_GONE)
@@ -276,7 +280,9 @@ static unsigned imap_run(struct conn *c, enum wake wake)
 	case WAKE_GONE:
 		return PARK_CLOSE;
 	case WAKE_DEADLINE:
-		return on_deadline(s);
+		park = on_deadline(s);
+		stream_flush(s, false);
+		return park;
 	case WAKE_DRAIN:
 		s->draining = true;
 		break;
@@ -286,7 +292,9 @@ static unsigned imap_run(struct conn *c, enum wake wake)
 	case WAKE_EVENT:
 		break;
 	}
-	return go(s);
+	park = go(s);
+	stream_flush(s, park & PARK_INPUT);
+	return park;
 }
 
 /* The session's one line. */
@@ -307,6 +315,7 @@ static void imap_end(struct conn *c)
 		pending_drop(s->pending);
 		append_free(s->append);
 		imap_unselect(s);
+		stream_free(s);
 		imap_set_saved(s, (struct uid_set){});
 		reader_fini(&s->reader);
 		arena_free(s->arena);

@@ -2,7 +2,8 @@
  * Copyright the pabal authors */
 /*
  * Whole sessions after login, over a real store with one small account. The first octet says how
- * the input is cut; what follows is what the client sends after it selected INBOX.
+ * the input is cut; what follows is what the client sends after it selected INBOX, for some of them
+ * unpacked by COMPRESS.
  */
 #include "base/log.h"
 #include "imap/imap.h"
@@ -50,6 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	say(c, data[0] & 1 ? STR_NONE : STR("a ENABLE QRESYNC IMAP4rev2\r\n"));
 	say(c, STR("a SELECT INBOX\r\n"));
+	if (data[0] % 8 == 5)
+		say(c, STR("a COMPRESS DEFLATE\r\n"));
 	while (rest.n && !c->closed) {
 		say(c, str_sub(rest, 0, piece));
 		rest = str_from(rest, piece);
