@@ -4,7 +4,8 @@
  * imap/cmd_list.c: LIST in all its forms and LSUB. The store gives all mailboxes, parents before
  * children; what is selected and matches is written in that order.
  */
-#include "imap/imap_int.h"
+#include "base/log.h"
+#include "imap/acl.h"
 #include "imap/list.h"
 #include "imap/stream.h"
 
@@ -71,6 +72,31 @@ static bool child_is_selected(const struct listing *l, size_t parent)
 	return false;
 }
 
+/* What is told of a mailbox behind its line. One whose status cannot be had is listed without (RFC 5819
+ * 2); the rest likewise. */
+static bool more_of_it(struct imap *s, const struct list_args *args, const struct mailbox_entry *e,
+		       struct err *err)
+{
+	struct err ignored = {.kind = ERR_NONE};
+	uint32_t longest;
+
+	if (args->returns & LIST_RETURN_STATUS &&
+	    !imap_write_status(s, e->name, args->status_items, &ignored) && ignored.kind == ERR_CORRUPT) {
+		*err = ignored;
+		return false;
+	}
+	if (args->returns & LIST_RETURN_MYRIGHTS)
+		acl_write_myrights(s, e->name);
+	if (args->returns & LIST_RETURN_METADATA) {
+		struct metadata_args wanted = args->metadata;
+		wanted.mailbox = e->name;
+		/* RFC 9590 4: entries that are not there are told as NIL */
+		if (!metadata_write(s, &wanted, true, &longest, &ignored))
+			log_err(LOG_WARN, "imap.list", &ignored);
+	}
+	return true;
+}
+
 static bool one_mailbox(struct imap *s, const struct listing *l, size_t i, struct err *err)
 {
 	const struct mailbox_entry *e = &l->all[i];
@@ -96,15 +122,8 @@ static bool one_mailbox(struct imap *s, const struct listing *l, size_t i, struc
 		buf_add(b, STR("))"));
 	}
 	buf_add(b, STR("\r\n"));
-	if (args->returns & LIST_RETURN_STATUS && !(e->attrs & (MAILBOX_NOSELECT | MAILBOX_NONEXISTENT))) {
-		struct err ignored;
-		/* RFC 5819 2: a mailbox whose status cannot be had is listed without */
-		if (!imap_write_status(s, e->name, args->status_items, &ignored) &&
-		    ignored.kind == ERR_CORRUPT) {
-			*err = ignored;
-			return false;
-		}
-	}
+	if (!(e->attrs & (MAILBOX_NOSELECT | MAILBOX_NONEXISTENT)))
+		return more_of_it(s, args, e, err);
 	return true;
 }
 

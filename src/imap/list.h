@@ -2,7 +2,7 @@
  * Copyright the pabal authors */
 /* imap/list.h: LIST and LSUB: arguments (RFC 9051 6.3.9, RFC 5258, 5819, 6154) and pattern matching. */
 #pragma once
-#include "imap/parse.h"
+#include "imap/metadata.h"
 
 enum list_select {
 	LIST_SELECT_SUBSCRIBED = 1,
@@ -15,6 +15,8 @@ enum list_return {
 	LIST_RETURN_CHILDREN = 2,
 	LIST_RETURN_STATUS = 4,
 	LIST_RETURN_SPECIAL_USE = 8,
+	LIST_RETURN_MYRIGHTS = 16, /* RFC 8440 */
+	LIST_RETURN_METADATA = 32, /* RFC 9590 */
 };
 enum { LIST_PATTERNS_MAX = 100, LIST_PATTERN_MAX = 1024 };
 struct list_args {
@@ -22,6 +24,7 @@ struct list_args {
 	unsigned select;       /* enum list_select */
 	unsigned returns;      /* enum list_return */
 	unsigned status_items; /* of LIST_RETURN_STATUS */
+	struct metadata_args metadata; /* of LIST_RETURN_METADATA */
 	struct str reference;
 	struct str *patterns;  /* reference put in front; UTF-8 */
 	size_t patterns_n;

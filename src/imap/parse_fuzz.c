@@ -2,6 +2,7 @@
  * Copyright the pabal authors */
 /* Every grammar over the same octets; the first one chooses the encoding of mailbox names. */
 #include "imap/fetch.h"
+#include "imap/list.h"
 #include "imap/search.h"
 #include <stdlib.h>
 
@@ -16,6 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ARENA_SCOPED a = arena_new();
 	struct parse p = parse_of(text, a, utf8);
 	struct fetch_args fetch;
+	struct list_args list;
+	struct metadata_args metadata;
 	struct search_args search;
 	enum search_problem problem;
 	struct flag_list flags;
@@ -47,6 +50,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	p = parse_of(text, a, utf8);
 	if (!parse_date_time(&p, &t) && p.s.p != text.p)
+		abort();
+	p = parse_of(text, a, utf8);
+	if (parse_getmetadata(&p, &metadata) && !metadata.n)
+		abort();
+	p = parse_of(text, a, utf8);
+	if (parse_setmetadata(&p, &metadata) && !metadata.n)
+		abort();
+	p = parse_of(text, a, utf8);
+	if (parse_list(&p, &list) && list.patterns_n > LIST_PATTERNS_MAX)
 		abort();
 	literal_at_end(text, &literal, &at);
 	return 0;

@@ -19,6 +19,8 @@ static const struct option returns[] = {
 	{"CHILDREN", LIST_RETURN_CHILDREN},
 	{"SPECIAL-USE", LIST_RETURN_SPECIAL_USE},
 	{"STATUS", LIST_RETURN_STATUS},
+	{"MYRIGHTS", LIST_RETURN_MYRIGHTS},
+	{"METADATA", LIST_RETURN_METADATA},
 };
 
 static unsigned option(struct parse *p, const struct option *o, size_t n)
@@ -59,6 +61,10 @@ static bool return_options(struct parse *p, struct list_args *out)
 		out->returns |= bit;
 		if (bit == LIST_RETURN_STATUS && (!parse_sp(p) || !parse_status_items(p, &out->status_items)))
 			return false;
+		if (bit == LIST_RETURN_METADATA &&
+		    (out->metadata.n || !parse_sp(p) || scan_peek(&p->s) != '(' ||
+		     !parse_metadata_names(p, &out->metadata)))
+			return parse_fail(p, "Invalid METADATA option");
 	} while (scan_byte(&p->s, ' '));
 	return parse_char(p, ')');
 }

@@ -147,6 +147,18 @@ bool mailbox_status(struct account *a, struct str name, struct mailbox_status *o
 /* ERR_NOT_FOUND: no such mailbox. */
 bool mailbox_exists(struct account *a, struct str name, struct err *err) MUST_CHECK;
 
+/* Annotations (RFC 5464) of a mailbox, or, when the name is empty, of the account. Names compare
+ * without case. */
+struct metadata_entry {
+	struct str name, value; /* value.p NULL: remove it */
+};
+enum { METADATA_ENTRIES_MAX = 200, METADATA_OCTETS_MAX = 256 * 1024 };
+bool mailbox_metadata(struct account *a, struct str mailbox, struct arena *ar, struct metadata_entry **out,
+		      size_t *out_n, struct err *err) MUST_CHECK;
+/* All or none; durable when it returns. ERR_LIMIT: there would be too many. */
+bool mailbox_metadata_set(struct account *a, struct str mailbox, const struct metadata_entry *e, size_t n,
+			  struct err *err) MUST_CHECK;
+
 /* ---- adding messages -------------------------------------------------------------------- */
 struct new_message {
 	struct id id;         /* base name = id + '.' + action */
