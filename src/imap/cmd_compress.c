@@ -11,9 +11,9 @@ enum step cmd_compress(struct imap *s, struct command *c)
 		return imap_bad_syntax(s, &c->p);
 	if (!str_eq_nocase(algorithm, STR("DEFLATE")))
 		return imap_no(s, "", "DEFLATE is the only algorithm");
-	if (stream_compressed(s))
+	if (imap_compressed(s))
 		return imap_no(s, "COMPRESSIONACTIVE", "Compression is active already");
 	enum step step = imap_ok(s, "DEFLATE from here on");
-	stream_compress(s);
+	imap_compress(s);
 	return step;
 }

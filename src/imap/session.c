@@ -281,7 +281,7 @@ static unsigned imap_run(struct conn *c, enum wake wake)
 		return PARK_CLOSE;
 	case WAKE_DEADLINE:
 		park = on_deadline(s);
-		stream_flush(s, false);
+		imap_flush(s, false);
 		return park;
 	case WAKE_DRAIN:
 		s->draining = true;
@@ -293,7 +293,7 @@ static unsigned imap_run(struct conn *c, enum wake wake)
 		break;
 	}
 	park = go(s);
-	stream_flush(s, park & PARK_INPUT);
+	imap_flush(s, park & PARK_INPUT);
 	return park;
 }
 
@@ -315,7 +315,7 @@ static void imap_end(struct conn *c)
 		pending_drop(s->pending);
 		append_free(s->append);
 		imap_unselect(s);
-		stream_free(s);
+		imap_zip_free(s);
 		imap_set_saved(s, (struct uid_set){});
 		reader_fini(&s->reader);
 		arena_free(s->arena);

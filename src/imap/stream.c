@@ -29,9 +29,9 @@ struct zip {
 	struct buf unpacked, to_pack;
 };
 
-bool stream_compressed(const struct imap *s) { return s->zip; }
+bool imap_compressed(const struct imap *s) { return s->zip; }
 
-void stream_compress(struct imap *s)
+void imap_compress(struct imap *s)
 {
 	struct zip *z = mem_new(struct zip);
 
@@ -48,7 +48,7 @@ static void end_packing(struct zip *z)
 	z->packing = false;
 }
 
-void stream_free(struct imap *s)
+void imap_zip_free(struct imap *s)
 {
 	struct zip *z = s->zip;
 
@@ -158,7 +158,7 @@ static void pack_written(struct imap *s, struct zip *z, int flush)
 	buf_clear(&z->to_pack);
 }
 
-void stream_flush(struct imap *s, bool idle)
+void imap_flush(struct imap *s, bool idle)
 {
 	struct zip *z = s->zip;
 

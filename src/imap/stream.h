@@ -20,8 +20,8 @@ size_t imap_out_pending(const struct imap *s);
 /* n octets of the file follow what was written; takes fd. */
 bool imap_out_file(struct imap *s, int fd, off_t at, uint64_t n, struct err *err) MUST_CHECK;
 
-bool stream_compressed(const struct imap *s);
-void stream_compress(struct imap *s); /* from now on */
+bool imap_compressed(const struct imap *s);
+void imap_compress(struct imap *s); /* from now on */
 /* Packs what was written, for net to send; idle: the session is going to wait. */
-void stream_flush(struct imap *s, bool idle);
-void stream_free(struct imap *s);
+void imap_flush(struct imap *s, bool idle);
+void imap_zip_free(struct imap *s);
