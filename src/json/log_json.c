@@ -132,6 +132,18 @@ static void put_plain(struct writing *k, const struct log_value *v)
 	put_value(k, v, str_eq(v->key, STR("sid")) || str_eq(v->key, STR("qid")));
 }
 
+struct str json_log_key(struct str name)
+{
+	if (str_starts(name, STR("pabal.")))
+		return str_from(name, 6);
+	if (str_eq(name, STR("source.ip")) || str_eq(name, STR("destination.domain")))
+		return STR("peer");
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (str_eq(name, str_of(names[i].ecs)))
+			return str_of(names[i].key);
+	return name;
+}
+
 static const char *outcome(struct str event)
 {
 	static const char *const bad[] = {"refuse",  "refused", "fail",   "failed",

@@ -13,3 +13,5 @@
 enum json_log_form { JSON_LOG_PLAIN, JSON_LOG_ECS };
 /* Appends the object without newline. A line that cannot be read becomes {"message": line}. */
 void json_log_line(struct buf *out, struct str line, enum json_log_form form);
+/* Our key for a name of either form; the name itself where it is none of the schema's. */
+struct str json_log_key(struct str name);

@@ -409,10 +409,15 @@ void unit_result(struct remote *r, struct unit *u)
 		if (h == SHAPE_OK ? hit == SHAPE_NEUTRAL : h > hit)
 			hit = h;
 		reached |= p->code != 0;
+		if (p->code / 100 != 2)
+			log_event(LOG_INFO, "queue.attempt", K_STR(rcpt, a->account), K_STR(peer, u->mta),
+				  K_STR(tls, u->tls), K_INT(code, p->code), K_STR(why, p->text),
+				  K_INT(ms, u->ms));
 		if (p->code / 100 == 2) {
 			struct err err = {0};
 			log_event(LOG_INFO, "queue.relayed", K_STR(rcpt, a->account), K_STR(peer, u->mta),
-				  K_STR(tls, u->tls), K_STR(why, p->text), K_INT(ms, u->ms));
+				  K_STR(tls, u->tls), K_INT(code, p->code), K_STR(why, p->text),
+				  K_INT(ms, u->ms));
 			ended(q, u, a, ENDED_RELAYED);
 			if (!p->relayed_dsn && !success_late(q, u->item, a, DSN_RELAYED, u->mta, &err))
 				log_err(LOG_WARN, "queue.notice.failed", &err);

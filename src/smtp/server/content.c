@@ -351,7 +351,7 @@ static void log_accepted(struct smtp_session *s)
 		  K_STR(service, conn_facts(s->conn)->service), K_STR(peer, e->peer.address),
 		  K_STR(account, e->account), K_STR(from, e->reverse_path_text),
 		  K_STR(rcpt, e->rcpt[0].forward_path), K_INT(count, e->rcpt_n),
-		  K_INT(size, e->size_bytes));
+		  K_INT(size, e->size_bytes), K_STR(msgid, s->tx->message_id));
 }
 
 static void reply_accepted(struct smtp_session *s)

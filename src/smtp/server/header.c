@@ -14,10 +14,12 @@
 #include "smtp/server/server_int.h"
 #include <string.h>
 
+enum { MESSAGE_ID_SHOWN = 250 };
+
 struct seen {
 	unsigned hops, from, sender, date, message_id;
 	bool delivered_to, report;
-	struct str from_body, sender_body;
+	struct str from_body, sender_body, id_body;
 };
 
 /* Submitted by its author's program, or by a host of ours: what is missing is added. */
@@ -47,6 +49,7 @@ static void look_at(struct seen *seen, const struct header_field *f)
 		seen->date++;
 	} else if (name_is(f, "Message-ID")) {
 		seen->message_id++;
+		seen->id_body = f->body;
 	} else if (name_is(f, "Content-Type")) {
 		seen->report = str_find_nocase(f->body, STR("multipart/report")) != STR_NPOS;
 	}
@@ -189,6 +192,7 @@ static void add_missing(const struct smtp_session *s, struct smtp_tx *tx, const 
 		trace_field(out, STR("From"), from);
 	if (!seen->message_id) {
 		message_id_new(&text, id_domain(s, tx));
+		tx->message_id = arena_str(tx->arena, buf_str(&text));
 		trace_field(out, STR("Message-ID"), buf_str(&text));
 	}
 }
@@ -236,6 +240,7 @@ bool smtp_header_fix(struct smtp_session *s, struct smtp_tx *tx, size_t header_n
 	struct str header = {tx->body.p + tx->body_at, header_n};
 	if (!check_loops(s, tx, &seen, header) || !check_owner(s, tx, &seen))
 		return false;
+	tx->message_id = arena_str(tx->arena, str_sub(str_trim(seen.id_body), 0, MESSAGE_ID_SHOWN));
 	(void)cut_return_paths(tx, header_n);
 	tx->envelope.received_us = clock_wall_us();
 	smtp_envelope_complete(s);

@@ -85,6 +85,7 @@ struct smtp_tx {
 	uint64_t octets;   /* of the message as received, dots removed */
 	uint64_t side_octets; /* written to the side file */
 	bool header_done;
+	struct str message_id; /* of the header, for the log */
 	size_t header_looked;  /* octets that had come when its end was last looked for */
 	struct smtp_text text;
 	enum outcome failure; /* OUTCOME_OK: none yet; replied at the end of data */
