@@ -4,6 +4,7 @@
  * imap/cmd_idle.c: IDLE (RFC 9051 6.3.13). While it waits it holds no memory of its own: the
  * view's watcher wakes the connection, what changed is written, and all is given back again.
  */
+#include "imap/notify.h"
 #include "imap/stream.h"
 
 enum { DONE_MAX = 64 };
@@ -20,6 +21,13 @@ static bool begin(struct imap *s, struct command *c)
 	return imap_update(s, false);
 }
 
+static bool go_on(struct imap *s)
+{
+	if (s->view && !imap_update(s, false))
+		return false;
+	return notify_tell(s);
+}
+
 static enum step end(struct imap *s, struct str line)
 {
 	if (s->view)
@@ -33,7 +41,7 @@ enum step cmd_idle(struct imap *s, struct command *c)
 {
 	struct str in = imap_in(s);
 
-	if (c->state ? s->view && !imap_update(s, false) : !begin(s, c))
+	if (c->state ? !go_on(s) : !begin(s, c))
 		return STEP_DONE;
 	size_t end_at = str_find_byte(in, '\n');
 	if (end_at != STR_NPOS) {

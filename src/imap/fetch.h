@@ -46,5 +46,7 @@ enum { FETCH_SECTIONS_MAX = 1000 };
 /* sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
  * [fetch-modifiers] */
 bool parse_fetch(struct parse *p, struct fetch_args *out);
+/* "(" fetch-att *(SP fetch-att) ")" */
+bool parse_fetch_items(struct parse *p, struct fetch_args *out);
 /* section = "[" [section-spec] "]"; binary: only part numbers */
 bool parse_section(struct parse *p, bool binary, struct section *out);

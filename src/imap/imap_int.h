@@ -19,6 +19,7 @@ struct imap;
 struct command;
 struct pending;
 struct append;
+struct notify;
 
 enum step {
 	STEP_DONE,   /* the tagged reply is written */
@@ -77,6 +78,7 @@ struct imap {
 	struct command command;
 	struct view *view;         /* NULL: none selected */
 	struct append *append;     /* a message that comes in */
+	struct notify *notify;     /* NULL: NOTIFY is not in use */
 	struct pending *pending;   /* a commit that is awaited */
 	struct uid_set saved;      /* "$" (SEARCHRES); heap */
 	struct expected *expected; /* command arena */

@@ -299,6 +299,20 @@ static bool modifiers(struct parse *p, struct fetch_args *out)
 	return parse_char(p, ')');
 }
 
+bool parse_fetch_items(struct parse *p, struct fetch_args *out)
+{
+	struct adding to = {.args = out};
+
+	*out = (struct fetch_args){};
+	if (!parse_char(p, '('))
+		return false;
+	do {
+		if (!fetch_att(p, &to))
+			return false;
+	} while (scan_byte(&p->s, ' '));
+	return parse_char(p, ')');
+}
+
 bool parse_fetch(struct parse *p, struct fetch_args *out)
 {
 	struct adding to = {.args = out};

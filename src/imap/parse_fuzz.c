@@ -3,6 +3,7 @@
 /* Every grammar over the same octets; the first one chooses the encoding of mailbox names. */
 #include "imap/fetch.h"
 #include "imap/list.h"
+#include "imap/notify.h"
 #include "imap/search.h"
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct parse p = parse_of(text, a, utf8);
 	struct fetch_args fetch;
 	struct list_args list;
+	struct notify_args notify;
 	struct metadata_args metadata;
 	struct search_args search;
 	enum search_problem problem;
@@ -59,6 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	p = parse_of(text, a, utf8);
 	if (parse_list(&p, &list) && list.patterns_n > LIST_PATTERNS_MAX)
+		abort();
+	p = parse_of(text, a, utf8);
+	if (parse_notify(&p, &notify) && !notify.none && !notify.groups_n)
 		abort();
 	literal_at_end(text, &literal, &at);
 	return 0;

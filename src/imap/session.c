@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "imap/notify.h"
 #include "imap/stream.h"
 #include "net/pending.h"
 #include <stdlib.h>
@@ -174,9 +175,12 @@ static unsigned wait_for_input(struct imap *s)
 		imap_bye(s, "[UNAVAILABLE] Server is shutting down");
 		return PARK_CLOSE;
 	}
+	/* Not while a command comes in whose numbers the client has chosen already. */
+	if (s->notify && !s->reader.text.n && !notify_tell(s))
+		return PARK_CLOSE;
 	arena_release(s->arena);
 	idle_deadline(s);
-	return PARK_INPUT;
+	return s->notify ? PARK_INPUT | PARK_EVENT : PARK_INPUT;
 }
 
 /* One command's worth of input. 0: go on. */
@@ -314,6 +318,7 @@ static void imap_end(struct conn *c)
 		command_release(s);
 		pending_drop(s->pending);
 		append_free(s->append);
+		notify_free(s);
 		imap_unselect(s);
 		imap_zip_free(s);
 		imap_set_saved(s, (struct uid_set){});

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "imap/fetch.h"
 #include "imap/imap_int.h"
+#include "imap/notify.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +138,13 @@ void imap_write_fetch_flags(struct imap *s, uint32_t seq, const struct msg *m, u
 	buf_add(b, STR(")\r\n"));
 }
 
+static uint32_t last_uid(struct imap *s)
+{
+	struct msg m;
+
+	return view_msg(s->view, view_count(s->view), &m) ? m.uid : 0;
+}
+
 static void tell_expunged(struct imap *s, const struct view_changes *ch)
 {
 	struct buf *b = imap_out(s);
@@ -223,6 +231,7 @@ bool imap_update(struct imap *s, bool hold_expunges)
 	struct str *names = NULL;
 	size_t names_n = 0;
 
+	uint32_t last = last_uid(s);
 	if (!view_refresh(s->view, hold_expunges, s->arena, &ch, &err)) {
 		log_err(LOG_WARN, "imap.refresh", &err);
 		if (err.kind != ERR_NOT_FOUND && err.kind != ERR_GONE)
@@ -238,6 +247,8 @@ bool imap_update(struct imap *s, bool hold_expunges)
 		view_keywords(s->view, s->arena, &names, &names_n);
 	tell_changed(s, &ch, names, names_n);
 	tell_echo(s, names, names_n);
+	if (ch.exists_grew && s->notify)
+		notify_new(s, last);
 	return true;
 }
 
@@ -293,13 +304,6 @@ static struct uid_set seqs_of_uids(struct imap *s, struct uid_set uids)
 			r[n++] = (struct uid_range){first, last < count ? last : count};
 	}
 	return uid_set_sort(r, n);
-}
-
-static uint32_t last_uid(struct imap *s)
-{
-	struct msg m;
-
-	return view_msg(s->view, view_count(s->view), &m) ? m.uid : 0;
 }
 
 bool imap_resolve(struct imap *s, const struct sequence_set *set, bool uid, struct uid_set *out)

@@ -159,6 +159,17 @@ bool mailbox_metadata(struct account *a, struct str mailbox, struct arena *ar, s
 bool mailbox_metadata_set(struct account *a, struct str mailbox, const struct metadata_entry *e, size_t n,
 			  struct err *err) MUST_CHECK;
 
+/* fn is called with the name of each mailbox in which something changed, or an empty name when names or
+ * subscriptions did, or it may have been any; by any thread, also for changes of one's own, with a lock
+ * held that the store needs again. Changes of other programs are not seen where no view looks. */
+struct account_watch {
+	void (*fn)(void *ctx, struct str name);
+	void *ctx;
+	struct account_watch *next;
+};
+void account_watch_add(struct account *a, struct account_watch *w);
+void account_watch_remove(struct account *a, struct account_watch *w); /* it is not called any more */
+
 /* ---- adding messages -------------------------------------------------------------------- */
 struct new_message {
 	struct id id;         /* base name = id + '.' + action */

@@ -180,6 +180,8 @@ static bool create(struct account *a, struct str name, enum special_use use, str
 		return false;
 	bool ok = create_locked(a, name, use, err);
 	account_unlock(a);
+	if (ok)
+		mailbox_names_changed(a);
 	return ok;
 }
 
@@ -333,6 +335,7 @@ bool mailbox_delete(struct account *a, struct str name, struct err *err)
 	bool ok = file_fsync(x.account_fd) == 0 || err_sys(err, "fsync the account");
 	house_index_written(a);
 	mailbox_changed(a, x.id, x.name, NULL);
+	mailbox_names_changed(a);
 	remove_tree(x.account_fd, x.trash);
 	fd_close(&x.account_fd);
 	return ok;
@@ -437,6 +440,8 @@ bool mailbox_rename(struct account *a, struct str from, struct str to, struct er
 	account_unlock(a);
 	if (ok && file_fsync(fd) < 0)
 		ok = err_sys(err, "fsync the account");
+	if (ok)
+		mailbox_names_changed(a);
 	return ok || err_while(err, "renaming %.*s of %.*s", STR_ARG(x), STR_ARG(a->address));
 }
 
@@ -467,6 +472,8 @@ bool mailbox_subscribe(struct account *a, struct str name, bool on, struct err *
 		return false;
 	bool ok = subscribe_locked(a, ar, normal, on, err);
 	account_unlock(a);
+	if (ok)
+		mailbox_names_changed(a);
 	return ok;
 }
 

@@ -157,10 +157,35 @@ void shared_tell(struct account *a, const char mailbox_id[MAILBOX_ID_LEN], const
 			tell(v);
 }
 
+/* With the shelf. */
+static void tell_watches(const struct account *a, struct str name)
+{
+	for (const struct account_watch *w = a->watches; w; w = w->next)
+		w->fn(w->ctx, name);
+}
+
+void account_watch_add(struct account *a, struct account_watch *w)
+{
+	LOCK_SCOPED(&a->shelf);
+	w->next = a->watches;
+	a->watches = w;
+}
+
+void account_watch_remove(struct account *a, struct account_watch *w)
+{
+	LOCK_SCOPED(&a->shelf);
+	for (struct account_watch **at = &a->watches; *at; at = &(*at)->next)
+		if (*at == w) {
+			*at = w->next;
+			return;
+		}
+}
+
 void shared_tell_name(struct account *a, struct str name)
 {
 	LOCK_SCOPED(&a->shelf);
 
+	tell_watches(a, name);
 	for (struct shared *s = a->shared; s; s = s->next)
 		for (struct view *v = s->views; v; v = v->next)
 			if (!name.n || str_eq(v->name, name))
@@ -173,6 +198,20 @@ void mailbox_changed(struct account *a, const char mailbox_id[MAILBOX_ID_LEN], s
 	const struct store_options *o = &a->store->o;
 
 	shared_tell(a, mailbox_id, except);
+	lock_take(&a->shelf);
+	tell_watches(a, name);
+	lock_drop(&a->shelf);
 	if (o->changed)
 		o->changed(o->ctx, a->address, name);
+}
+
+void mailbox_names_changed(struct account *a)
+{
+	const struct store_options *o = &a->store->o;
+
+	lock_take(&a->shelf);
+	tell_watches(a, STR_NONE);
+	lock_drop(&a->shelf);
+	if (o->changed)
+		o->changed(o->ctx, a->address, STR_NONE);
 }

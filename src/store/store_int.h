@@ -116,6 +116,7 @@ struct account {
 	bool specials;           /* atomic: the special-use mailboxes were made, now or long ago */
 	struct lock shelf;
 	struct shared *shared; /* guarded by shelf */
+	struct account_watch *watches; /* guarded by shelf */
 };
 
 struct view {
@@ -281,6 +282,7 @@ void mailbox_changed(struct account *a, const char mailbox_id[MAILBOX_ID_LEN], s
 		     const struct view *except);
 void shared_tell(struct account *a, const char mailbox_id[MAILBOX_ID_LEN], const struct view *except);
 void shared_tell_name(struct account *a, struct str name); /* empty: all */
+void mailbox_names_changed(struct account *a); /* also subscriptions; without the lock */
 
 /* ---- kept.c: mailboxes that nobody has open -------------------------------------------------- */
 /* Both with the shelf. false: not worth it. */
