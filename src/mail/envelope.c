@@ -22,7 +22,7 @@ enum record {
 enum rcpt_record {
 	RCPT_PATH = 1, RCPT_LOCAL = 2, RCPT_DOMAIN = 3, RCPT_ORCPT = 4, RCPT_NOTIFY = 5,
 };
-enum flag { FLAG_SMTPUTF8 = 1, FLAG_REQUIRETLS = 2, FLAG_ESMTP = 4 };
+enum flag { FLAG_SMTPUTF8 = 1, FLAG_REQUIRETLS = 2, FLAG_ESMTP = 4, FLAG_JUNK = 8 };
 
 static void put_str(struct buf *out, uint16_t type, struct str s)
 {
@@ -58,6 +58,7 @@ static void put_recipient(struct buf *out, const struct recipient *r)
 void envelope_encode(struct buf *out, const struct envelope *e)
 {
 	unsigned flags = (e->smtputf8 ? FLAG_SMTPUTF8 : 0u) | (e->requiretls ? FLAG_REQUIRETLS : 0u) |
+			 (e->junk ? FLAG_JUNK : 0u) |
 			 (e->peer.esmtp ? FLAG_ESMTP : 0u);
 	buf_add(out, STR("PEV"));
 	buf_byte(out, VERSION);
@@ -171,6 +172,7 @@ static bool decode_number(const struct rec *rec, struct envelope *e)
 		if (!get_u64(rec->value, UINT64_MAX, &v)) return false;
 		e->smtputf8 = v & FLAG_SMTPUTF8;
 		e->requiretls = v & FLAG_REQUIRETLS;
+		e->junk = v & FLAG_JUNK;
 		e->peer.esmtp = v & FLAG_ESMTP;
 		return true;
 	case REC_SIZE: return get_u64(rec->value, INT64_MAX, &e->size_bytes);

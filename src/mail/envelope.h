@@ -49,6 +49,7 @@ struct envelope {
 	enum envelope_body body;
 	bool smtputf8;
 	bool requiretls;           /* RFC 8689 */
+	bool junk;                 /* its author's domain wants it set aside (DMARC): to Junk, not to INBOX */
 	uint64_t size_bytes;       /* octets of the content as stored */
 	struct str account;        /* who authenticated; empty: nobody */
 	struct str auth_mech;      /* SASL mechanism, for Received and log */

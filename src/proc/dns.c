@@ -2,7 +2,7 @@
  * Copyright the pabal authors */
 /*
  * proc/dns.c: the dns role. Identity: pabal-dns. Sandbox: no files; sockets to name servers.
- * Descriptors: none. Messages: dns_query from queue and relay. Threads: one that owns libunbound (and
+ * Descriptors: none. Messages: dns_query from smtp, queue and relay. Threads: one that owns libunbound (and
  * libunbound's own), a reader per channel; what is in the cache is answered by the reader at once.
  */
 #include "base/buf.h"

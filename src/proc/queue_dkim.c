@@ -317,7 +317,7 @@ void queue_dkim_tick(struct queue_dkim *d)
 	int64_t interval_us = config_duration_ms(c, SETTING_DKIM_CHECK_INTERVAL) * 1000;
 
 	save(d);
-	if (!config_bool(c, SETTING_RELAY_ENABLED)) /* there is no dns role */
+	if (!role_channel(d->role, CHANNEL_DNS, ROLE_DNS, 0)) /* nothing that needs dns is configured */
 		return;
 	for (size_t i = 0; t && i < t->n; i++) {
 		struct sight *s = t->rows[i].sight;

@@ -55,7 +55,10 @@ unsigned role_stop_phase(enum role_id id)
 
 unsigned role_processes(const struct config *c, enum role_id id)
 {
-	if ((id == ROLE_DNS || id == ROLE_RELAY) && !config_bool(c, SETTING_RELAY_ENABLED))
+	bool relays = config_bool(c, SETTING_RELAY_ENABLED);
+	if (id == ROLE_RELAY && !relays)
+		return 0;
+	if (id == ROLE_DNS && !relays && !config_bool(c, SETTING_SENDER_AUTH_CHECK))
 		return 0;
 	return rows[id].count == SETTING_NONE ? 1 : (unsigned)config_int(c, (enum setting)rows[id].count);
 }

@@ -3,8 +3,8 @@
 /*
  * proc/smtp.c: the smtp role, a door. Identity: pabal-smtp. Sandbox: its own journal; no socket() nor
  * connect(). Descriptors: listeners of smtp, submission, submissions, lmtp. Messages: SASL and
- * look-ups to auth, texts to sign to keys, journal positions to queue. Threads: net, the journal's
- * writer, a reader per channel.
+ * look-ups to auth, questions to dns, texts to sign to keys, journal positions to queue. Threads: net,
+ * the journal's writer, a reader per channel.
  *
  * The 250 of a message is the journal's word (journal_done); what queue is told is a position, one
  * message per burst. Look-ups are cached; auth says when to forget, and a lost channel forgets all.
@@ -15,9 +15,11 @@
 #include "base/mem.h"
 #include "journal/journal.h"
 #include "mail/envelope.h"
+#include "proc/dns_channel.h"
 #include "proc/door_int.h"
 #include "proc/lookup_cache.h"
 #include "queue/record.h"
+#include "sender_auth/public_suffix.h"
 #include "smtp/server.h"
 #include <pwd.h>
 #include <stdatomic.h>
@@ -38,6 +40,7 @@ struct smtp_role {
 	atomic_int pressure;
 	_Atomic uint64_t messages;
 	const struct smtp_users *users;  /* NULL: all */
+	struct public_suffixes *suffixes;
 	struct lookup_cache *recipients; /* verdict and canonical address by address */
 };
 
@@ -95,6 +98,14 @@ static int sender(void *ctx, const struct smtp_sender *who, struct arena *a, str
 		return 2;
 	*out_ticket = r.sender_check_result.ticket;
 	return (int)r.sender_check_result.code;
+}
+
+static struct dns_resolver *resolver(void *ctx)
+{
+	struct smtp_role *s = ctx;
+	CONFIG_SCOPED c = role_config(s->role);
+
+	return dns_channel_new(s->role, config_duration_ms(c, SETTING_SENDER_AUTH_TIMEOUT));
 }
 
 /* ---- the journal ---------------------------------------------------------------------------------- */
@@ -372,6 +383,7 @@ static bool smtp_prepare(struct role *r, struct sandbox *box, struct err *err)
 
 	read_users(s);
 	lookup_cache_configured(s->recipients, c);
+	s->suffixes = public_suffixes_open(); /* a file */
 	return preload(PRELOAD_TLS, err) && door_tls_prepare(&s->tls, err) && open_journal(s, box, err);
 }
 
@@ -438,6 +450,8 @@ static bool smtp_start(struct role *r, struct err *err)
 			     .side_begin = side_begin,
 			     .side_write = side_write,
 			     .side_discard = side_discard,
+			     .resolver = role_channel(r, CHANNEL_DNS, ROLE_DNS, 0) ? resolver : NULL,
+			     .suffixes = s->suffixes,
 			     .pressure = pressure},
 		.limits = smtp_limits_new(),
 		.config = config_now,

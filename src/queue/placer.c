@@ -189,6 +189,15 @@ static void message_of(struct new_message *m, const struct job *j, struct arena 
 	};
 }
 
+/* The name that the account has for it. */
+static bool find_mailbox(struct account *account, const struct action *x, struct arena *a, struct str *out,
+			 struct err *err)
+{
+	*out = x->mailbox;
+	return !str_eq(x->mailbox, STR(MAILBOX_OF_JUNK)) ||
+	       mailbox_special(account, USE_JUNK, a, out, err);
+}
+
 static void group_failed(struct queue *q, struct job **jobs, size_t n, const struct err *why)
 {
 	for (size_t k = 0; k < n; k++)
@@ -222,12 +231,14 @@ static void group_place(struct queue *q, struct job **jobs, size_t n)
 	struct new_message *m = arena_array(a, n, sizeof *m);
 	for (size_t k = 0; k < n; k++)
 		message_of(&m[k], jobs[k], a);
-	bool ok = mailbox_place(account, jobs[0]->action->mailbox, m, n, false, &err);
+	struct str mailbox;
+	bool ok = find_mailbox(account, jobs[0]->action, a, &mailbox, &err) &&
+		  mailbox_place(account, mailbox, m, n, false, &err);
 	account_close(account);
 	for (size_t k = 0; k < n; k++) {
 		log_context(STR_NONE, id_str(&jobs[k]->item->id), jobs[k]->action->account);
 		if (ok && m[k].err.kind == ERR_NONE) {
-			log_event(LOG_INFO, "queue.placed", K_STR(mailbox, jobs[k]->action->mailbox),
+			log_event(LOG_INFO, "queue.placed", K_STR(mailbox, mailbox),
 				  K_INT(uid, m[k].uid));
 			job_done(q, jobs[k]);
 		} else {

@@ -73,7 +73,8 @@ static void plan_destination(struct making *m, uint32_t rcpt_index, const struct
 		add_action(m, (struct action){.kind = ACTION_PLACE,
 					      .account = d->address,
 					      .rcpt = d->address,
-					      .mailbox = STR("INBOX"),
+					      .mailbox = m->i->envelope.junk ? STR(MAILBOX_OF_JUNK)
+									     : STR("INBOX"),
 					      .rcpt_index = rcpt_index});
 		return;
 	case DESTINATION_REMOTE:

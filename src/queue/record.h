@@ -21,6 +21,9 @@ void message_record_head(struct buf *out, const struct envelope *e);
 bool message_record_split(struct str record, struct arena *a, struct envelope *out,
 			  struct str *out_content, struct err *err) MUST_CHECK;
 
+/* In place of a mailbox's name: the account's Junk, whatever it is called. No name has a backslash first. */
+#define MAILBOX_OF_JUNK "\\Junk"
+
 enum action_kind {
 	ACTION_PLACE = 1, /* into a mailbox of an account */
 	ACTION_REMOTE,    /* to another server */

@@ -14,6 +14,8 @@
 
 struct config;
 struct envelope; /* mail/envelope.h */
+struct dns_resolver;
+struct public_suffixes;
 struct tls_context;
 struct net_networks;
 
@@ -55,6 +57,10 @@ struct smtp_services {
 	bool (*side_begin)(void *ctx, void **out_side, struct err *err);
 	bool (*side_write)(void *ctx, void *side, struct str bytes, struct err *err);
 	void (*side_discard)(void *ctx, void *side);
+	/* For the questions about one message; blocks, under a limit of its own, and is freed by the caller.
+	 * NULL: mail is not checked. */
+	struct dns_resolver *(*resolver)(void *ctx);
+	const struct public_suffixes *suffixes; /* may be NULL */
 	int (*pressure)(void *ctx); /* 0 ok, 1 slow down, 2 answer 452 */
 	/* LMTP answers per recipient; durable means all accepted recipients get 250. */
 };

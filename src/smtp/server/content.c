@@ -82,7 +82,11 @@ static bool header_ready(struct smtp_session *s, bool final)
 	if (n == 0 && !final)
 		return false;
 	tx->header_done = true;
-	return smtp_header_fix(s, tx, n);
+	size_t tail = body_of(tx).n - (smtp_header_absent(body_of(tx)) ? 0 : n);
+	smtp_incoming_begin(s, tx, n);
+	bool good = smtp_header_fix(s, tx, n);
+	tx->fed_at = tx->body.n - tail;
+	return good;
 }
 
 static void side_failed(struct smtp_tx *tx, const struct err *err)
@@ -106,6 +110,15 @@ static void to_side(struct smtp_session *s, struct str bytes)
 		return;
 	}
 	tx->side_octets += bytes.n;
+}
+
+/* All that is in the buffer. */
+static void spill(struct smtp_session *s)
+{
+	struct smtp_tx *tx = s->tx;
+	smtp_incoming_feed(tx);
+	to_side(s, body_of(tx));
+	tx->body.n = tx->fed_at = tx->body_at;
 }
 
 static bool must_spill(struct smtp_session *s)
@@ -148,10 +161,8 @@ static void gathered(struct smtp_session *s)
 		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID, "a line is longer than %llu octets",
 			     (unsigned long long)max_line);
 	else if (tx->side || must_spill(s)) {
-		if (worth_a_look(tx) && header_ready(s, false)) {
-			to_side(s, body_of(tx));
-			tx->body.n = tx->body_at;
-		}
+		if (worth_a_look(tx) && header_ready(s, false))
+			spill(s);
 	}
 	if (tx->failure != OUTCOME_OK)
 		forget_content(s);
@@ -330,10 +341,10 @@ void smtp_content_end(struct smtp_session *s)
 	check_text(s);
 	if (tx->failure == OUTCOME_OK)
 		(void)header_ready(s, true);
-	if (tx->failure == OUTCOME_OK && tx->side && body_of(tx).n) {
-		to_side(s, body_of(tx));
-		tx->body.n = tx->body_at;
-	}
+	if (tx->failure == OUTCOME_OK && tx->side && body_of(tx).n)
+		spill(s);
+	if (tx->failure == OUTCOME_OK)
+		smtp_incoming_end(s, tx);
 	if (tx->failure != OUTCOME_OK) {
 		refuse_message(s);
 		return;

@@ -11,6 +11,7 @@
 #include "mail/header.h"
 #include "mail/trace.h"
 #include "mime/address_list.h"
+#include "sender_auth/incoming.h"
 #include "smtp/server/server_int.h"
 #include <string.h>
 
@@ -55,13 +56,6 @@ static void look_at(struct seen *seen, const struct header_field *f)
 	}
 }
 
-/* Moves what stands before the field over it. */
-static void cut_field(struct smtp_tx *tx, size_t at, size_t n)
-{
-	memmove(tx->body.p + tx->body_at + n, tx->body.p + tx->body_at, at - tx->body_at);
-	tx->body_at += n;
-}
-
 static struct seen look(struct smtp_tx *tx, size_t header_n)
 {
 	struct seen seen = {0};
@@ -72,14 +66,39 @@ static struct seen look(struct smtp_tx *tx, size_t header_n)
 	return seen;
 }
 
-static size_t cut_return_paths(struct smtp_tx *tx, size_t header_n)
+/* Return-Path is the final server's to write (RFC 5321 4.4); results in our name are ours alone to write
+ * (RFC 8601 5), but for those of a front server that hands mail over by LMTP. */
+static bool must_go(const struct smtp_session *s, const struct header_field *f, struct arena *a)
 {
+	if (name_is(f, "Return-Path"))
+		return true;
+	return !smtp_is(s, SMTP_LMTP) && name_is(f, "Authentication-Results") &&
+	       incoming_field_is_ours(a, f->body, smtp_authserv_id(s));
+}
+
+/* One pass: what stays moves up to the fields before it, then the whole header down to the body. */
+static void cut_fields(const struct smtp_session *s, struct smtp_tx *tx, size_t header_n)
+{
+	ARENA_SCOPED a = arena_new();
+	char *start = tx->body.p + tx->body_at, *kept = start, *rest = start;
+	struct scan scan = scan_of((struct str){start, header_n});
 	struct header_field f;
-	size_t before = tx->body_at;
-	while (header_find((struct str){tx->body.p + tx->body_at, header_n - (tx->body_at - before)},
-			   STR("Return-Path"), &f))
-		cut_field(tx, (size_t)(f.raw.p - tx->body.p), f.raw.n);
-	return header_n - (tx->body_at - before);
+	while (header_next(&scan, &f)) {
+		if (!must_go(s, &f, a))
+			continue;
+		size_t n = (size_t)(f.raw.p - rest);
+		memmove(kept, rest, n);
+		kept += n;
+		rest = start + (f.raw.p - start) + f.raw.n;
+	}
+	if (rest == start)
+		return;
+	size_t n = (size_t)(start + header_n - rest);
+	memmove(kept, rest, n);
+	kept += n;
+	size_t gone = header_n - (size_t)(kept - start);
+	memmove(start + gone, start, (size_t)(kept - start));
+	tx->body_at += gone;
 }
 
 /* ---- loops ---- */
@@ -214,8 +233,7 @@ bool smtp_header_absent(struct str body)
 	return !header_name_valid(name);
 }
 
-/* Into the room in front of the message, or by moving it. */
-static void put_in_front(struct smtp_tx *tx, struct str fields)
+void smtp_put_in_front(struct smtp_tx *tx, struct str fields)
 {
 	if (fields.n <= tx->body_at) {
 		tx->body_at -= fields.n;
@@ -241,7 +259,7 @@ bool smtp_header_fix(struct smtp_session *s, struct smtp_tx *tx, size_t header_n
 	if (!check_loops(s, tx, &seen, header) || !check_owner(s, tx, &seen))
 		return false;
 	tx->message_id = arena_str(tx->arena, str_sub(str_trim(seen.id_body), 0, MESSAGE_ID_SHOWN));
-	(void)cut_return_paths(tx, header_n);
+	cut_fields(s, tx, header_n);
 	tx->envelope.received_us = clock_wall_us();
 	smtp_envelope_complete(s);
 	trace_received(&fields, &tx->envelope, smtp_hostname(s), 0);
@@ -249,6 +267,6 @@ bool smtp_header_fix(struct smtp_session *s, struct smtp_tx *tx, size_t header_n
 		add_missing(s, tx, &seen, &fields);
 	if (all_body)
 		buf_add(&fields, STR("\r\n"));
-	put_in_front(tx, buf_str(&fields));
+	smtp_put_in_front(tx, buf_str(&fields));
 	return true;
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENTRIES_MAX = 65536, MINUTE_MS = 60000, HOUR_MS = 3600000 };
+enum { ENTRIES_MAX = 65536, MINUTE_MS = 60000, HOUR_MS = 3600000, LOOKUPS_MAX = 200 };
 
 struct entry {
 	int64_t began_ms, window_ms;
@@ -20,6 +20,7 @@ struct smtp_limits {
 	struct lock lock;
 	struct map *entries; /* guarded by lock */
 	atomic_size_t body_bytes;
+	atomic_uint lookups;
 };
 
 struct smtp_limits *smtp_limits_new(void)
@@ -163,4 +164,17 @@ void smtp_memory_give(struct smtp_limits *l, size_t bytes)
 {
 	if (l)
 		atomic_fetch_sub_explicit(&l->body_bytes, bytes, memory_order_relaxed);
+}
+
+bool smtp_lookups_take(struct smtp_limits *l)
+{
+	if (atomic_fetch_add(&l->lookups, 1) < LOOKUPS_MAX)
+		return true;
+	atomic_fetch_sub(&l->lookups, 1);
+	return false;
+}
+
+void smtp_lookups_give(struct smtp_limits *l)
+{
+	atomic_fetch_sub(&l->lookups, 1);
 }

@@ -86,6 +86,8 @@ struct smtp_tx {
 	uint64_t side_octets; /* written to the side file */
 	bool header_done;
 	struct str message_id; /* of the header, for the log */
+	struct incoming *incoming; /* NULL: it is not checked */
+	size_t fed_at;     /* the body before that has been given to it */
 	size_t header_looked;  /* octets that had come when its end was last looked for */
 	struct smtp_text text;
 	enum outcome failure; /* OUTCOME_OK: none yet; replied at the end of data */
@@ -208,7 +210,21 @@ size_t smtp_text_chunk(struct smtp_text *t, struct str in, bool ends, struct buf
 bool smtp_header_absent(struct str body); /* not one field at its beginning: all of it is body */
 bool smtp_header_fix(struct smtp_session *s, struct smtp_tx *tx, size_t header_n);
 
+/* Into the room in front of the message, or by moving it. */
+void smtp_put_in_front(struct smtp_tx *tx, struct str fields);
+
+/* incoming.c: SPF, DKIM and DMARC of what strangers hand in. */
+/* The message in the buffer has a whole header of that length; before anything in it is changed. */
+void smtp_incoming_begin(struct smtp_session *s, struct smtp_tx *tx, size_t header_n);
+void smtp_incoming_feed(struct smtp_tx *tx); /* what has come of the body since */
+/* Asks the DNS, which blocks; puts the results in front; may fail the transaction. */
+void smtp_incoming_end(struct smtp_session *s, struct smtp_tx *tx);
+struct str smtp_authserv_id(const struct smtp_session *s);
+
 /* limits.c */
+/* One more message whose senders are being looked up; false: too many. */
+bool smtp_lookups_take(struct smtp_limits *l);
+void smtp_lookups_give(struct smtp_limits *l);
 enum smtp_rate {
 	SMTP_RATE_MESSAGES_SOURCE, SMTP_RATE_RCPTS_SOURCE, SMTP_RATE_RCPTS_ACCOUNT, SMTP_RATE_MESSAGES_USER,
 	SMTP_RATE_RCPTS_USER,

@@ -4,6 +4,7 @@
  * reference too, so a client that hangs up takes nothing away from the journal. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "sender_auth/incoming.h"
 #include "smtp/server/server_int.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ void smtp_tx_unref(struct smtp_tx *tx, struct smtp_server *server)
 		server->services.side_discard(server->services.ctx, tx->side);
 	smtp_memory_give(server->limits, tx->counted);
 	buf_free(&tx->body);
+	incoming_free(tx->incoming);
 	arena_free(tx->arena);
 	free(tx);
 }
