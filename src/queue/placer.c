@@ -49,21 +49,22 @@ static void try_again(struct queue *q, struct job *j)
 	job_add(q, j);
 }
 
+/* The sender is told before the action ends: a crash in between finds it placed (DONE), and tells once
+ * (notices_recover; was_told). From the spool: all that must be durable before its file is set aside. */
 static void job_done(struct queue *q, struct job *j)
 {
 	struct item *i = j->item;
 	struct deferred *d = i->deferred;
 	struct err err = {0};
-	/* From the spool: DONE must be durable before its file is set aside. */
-	if (d && !outcome_write(q, i, j->action, ENDED_RETRIED, true, &err)) {
+	j->placed = true;
+	if (!success_late(q, i, j->action, DSN_DELIVERED, STR_NONE, &err) ||
+	    (d && !outcome_write(q, i, j->action, ENDED_RETRIED, true, &err))) {
 		log_err(LOG_WARN, "queue.outcome.failed", &err);
 		try_again(q, j);
 		return;
 	}
 	if (d)
 		spool_finished(q, d);
-	if (!success_late(q, i, j->action, DSN_DELIVERED, STR_NONE, &err))
-		log_err(LOG_WARN, "queue.notice.failed", &err);
 	lock_take(&q->lock);
 	q->counts.placed++;
 	lock_drop(&q->lock);
@@ -279,6 +280,12 @@ static size_t part(struct queue *q, struct job **jobs, size_t n,
 	return rest;
 }
 
+static bool is_placed(struct queue *q, const struct job *j)
+{
+	(void)q;
+	return j->placed;
+}
+
 static bool is_to_hold(struct queue *q, const struct job *j)
 {
 	(void)q;
@@ -325,10 +332,13 @@ void *placer_main(void *arg)
 			continue;
 		}
 		lock_drop(&q->lock);
-		size_t to_place = part(q, jobs, n, is_to_hold);
+		size_t left = part(q, jobs, n, is_placed);
+		size_t to_place = part(q, jobs, left, is_to_hold);
 		size_t together = part(q, jobs, to_place, is_alone);
 		jobs_place(q, jobs, together);
-		jobs_hold(q, jobs + to_place, n - to_place);
+		jobs_hold(q, jobs + to_place, left - to_place);
+		for (size_t k = left; k < n; k++)
+			job_done(q, jobs[k]);
 		for (size_t k = together; k < to_place; k++)
 			group_place(q, jobs + k, 1);
 		lock_take(&q->lock);

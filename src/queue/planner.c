@@ -225,7 +225,9 @@ static void batch_plan(struct queue *q, struct item **items, size_t n)
 		struct item *i = items[k];
 		struct err err = {0};
 		log_context(STR_NONE, id_str(&i->id), STR_NONE);
-		if (plan_recovered(q, i) || (plan_new(q, i, &err) && plan_append(q, i, &c, &err)))
+		bool recovered = i->recovered || plan_recovered(q, i);
+		if (recovered ? notices_recover(q, i, &err)
+			      : plan_new(q, i, &err) && plan_append(q, i, &c, &err))
 			ready[ready_n++] = i;
 		else
 			put_off(q, i, &err);

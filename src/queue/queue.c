@@ -104,6 +104,13 @@ bool was_ended(struct queue *q, const struct id *id, uint32_t action)
 	return q->ended && map_get(q->ended, (struct str){key, sizeof key}) != NULL;
 }
 
+bool was_only_placed(struct queue *q, const struct id *id, uint32_t action)
+{
+	char key[ID_LEN + 4];
+	ended_key(key, id, action);
+	return map_get(q->ended, (struct str){key, sizeof key}) == q->arena;
+}
+
 void job_add(struct queue *q, struct job *j)
 {
 	struct placer *p = &q->placers[str_hash(j->action->account) % PLACERS];
@@ -512,11 +519,16 @@ struct replay {
 	struct kept_done *done, **tail;
 };
 
-void note_ended(struct queue *q, const struct id *id, uint32_t action)
+static void note(struct queue *q, const struct id *id, uint32_t action, void *how)
 {
 	char key[ID_LEN + 4];
 	ended_key(key, id, action);
-	map_put(q->ended, (struct str){key, sizeof key}, q);
+	map_put(q->ended, (struct str){key, sizeof key}, how);
+}
+
+void note_ended(struct queue *q, const struct id *id, uint32_t action)
+{
+	note(q, id, action, q);
 }
 
 static bool replay_plan(struct queue *q, const struct journal_record *r, struct err *err)
@@ -549,7 +561,7 @@ static bool replay_record(void *ctx, const struct journal_record *r, struct err 
 		if (ended.how != ENDED_DEFERRED)
 			note_ended(q, &ended.id, ended.action);
 	} else if (r->type == JOURNAL_DONE && store_done_key(r->content, &id, &action)) {
-		note_ended(q, &id, action);
+		note(q, &id, action, q->arena); /* by DONE alone */
 		struct kept_done *k = arena_new_of(q->arena, struct kept_done);
 		k->seq = r->seq;
 		k->record = arena_str(q->arena, r->content);

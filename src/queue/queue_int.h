@@ -79,6 +79,7 @@ struct job {
 	struct action *action;
 	unsigned tries;
 	bool hold;             /* not to be done: it is put aside */
+	bool placed;           /* only what follows is left to do */
 	bool quiet;            /* postmaster hears of it by another one of the message */
 	bool filed;            /* its file is in spool/deferred; only the OUTCOME is missing */
 	int64_t not_before_us;
@@ -213,6 +214,8 @@ void action_ended(struct queue *q, struct item *i, const struct action *a);
 void job_add(struct queue *q, struct job *j);
 /* What an earlier life says has ended: DONE and OUTCOME records, files in spool/deferred. */
 void note_ended(struct queue *q, const struct id *id, uint32_t action);
+/* A DONE says so and no OUTCOME: its life may have ended before the sender was told. */
+bool was_only_placed(struct queue *q, const struct id *id, uint32_t action);
 bool was_ended(struct queue *q, const struct id *id, uint32_t action);
 struct source *source_find(struct queue *q, struct str name);
 /* Writes OUTCOME; waits for it when told to. false is logged by the caller. */
@@ -267,6 +270,9 @@ bool bounce_late(struct queue *q, struct item *i, const struct action *a, int ou
 /* A delivery notice where the sender asked for one (NOTIFY=SUCCESS); action: enum dsn_action. */
 bool success_late(struct queue *q, struct item *i, const struct action *a, int action, struct str mta,
 		  struct err *err);
+/* What an earlier life had to tell the sender of actions that it ended, or was about to end with a bounce,
+ * told once: of an item whose plan is recovered, before it is dispatched. */
+bool notices_recover(struct queue *q, struct item *i, struct err *err);
 /* Postmaster learns that mail is held, and why. */
 struct held {
 	struct str id; /* or another name */

@@ -115,6 +115,36 @@ static bool late_plan(struct queue *q, struct item *i, const struct action *a, e
 	return ok;
 }
 
+/* Has an earlier life planned that notice? Its plan stays in the journal as long as the message's. */
+static bool was_told(struct queue *q, const struct item *i, const struct action *a, enum late_kind kind)
+{
+	for (const struct recovered *r = q->recovered; r; r = r->next)
+		if (!r->plan.source.n && r->plan.n && r->plan.actions[0].number == late_number(a, kind) &&
+		    memcmp(r->plan.id.c, i->id.c, ID_LEN) == 0)
+			return true;
+	return false;
+}
+
+bool notices_recover(struct queue *q, struct item *i, struct err *err)
+{
+	for (size_t k = 0; k < i->plan.n; k++) {
+		const struct action *a = &i->plan.actions[k];
+		if (a->kind != ACTION_PLACE)
+			continue;
+		if (was_only_placed(q, &i->id, a->number)) {
+			if (!success_late(q, i, a, DSN_DELIVERED, STR_NONE, err))
+				return false;
+		} else if (!was_ended(q, &i->id, a->number) && was_told(q, i, a, LATE_BOUNCE)) {
+			if (!outcome_write(q, i, a, ENDED_BOUNCED, false, err))
+				return false;
+		} else {
+			continue;
+		}
+		note_ended(q, &i->id, a->number);
+	}
+	return true;
+}
+
 bool bounce_late(struct queue *q, struct item *i, const struct action *a, int outcome, struct str diagnostic,
 		 struct str mta, struct err *err)
 {
@@ -135,7 +165,8 @@ static bool notice_late(struct queue *q, struct item *i, const struct action *a,
 bool success_late(struct queue *q, struct item *i, const struct action *a, int action, struct str mta,
 		  struct err *err)
 {
-	if (!notice_wanted(i, a->rcpt_index, NOTIFY_SUCCESS))
+	if (!notice_wanted(i, a->rcpt_index, NOTIFY_SUCCESS) ||
+	    ((i->recovered || i->deferred) && was_told(q, i, a, LATE_SUCCESS)))
 		return true;
 	struct dsn_recipient r = {
 		.rcpt = &i->envelope.rcpt[a->rcpt_index],
