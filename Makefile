@@ -19,7 +19,7 @@ all:
 
 # A server to try, in $(DEMO); Ctrl-C ends it
 run:
-	@sh tools/deps.sh build
+	@sh tools/deps.sh build run
 	@QUIET=1 tools/build.sh build
 	@exec build/pabal quickstart --dir $(DEMO) --domain demologthink.com \
 		--account test1 --account test2 --alias testfc=test2

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the pabal authors
-# Usage: tools/deps.sh GROUP...   with GROUP build, test, fuzz or bench
+# Usage: tools/deps.sh GROUP...   with GROUP build, run, test, fuzz or bench
 # Installs the Debian packages of the groups that are missing. Does nothing, quickly, when all are
 # there. Works as root or through sudo; otherwise says what to install.
 set -eu
@@ -16,17 +16,20 @@ test="$clang $mail clang-format clang-tidy cppcheck shellcheck ccache python3-py
 	python3-dkim python3-nacl python3-cryptography opendkim opendkim-tools mariadb-server-core mariadb-client-core
 	dovecot-imapd dovecot-pop3d"
 fuzz="$clang ccache"
+# What "make run" suggests to try
+run='swaks curl'
 bench='postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd'
 
 wanted=
 for group; do
 	case $group in
 	build) wanted="$wanted $build" ;;
+	run) wanted="$wanted $run" ;;
 	test) wanted="$wanted $build $test" ;;
 	fuzz) wanted="$wanted $build $fuzz" ;;
 	bench) wanted="$wanted $build $bench" ;;
 	*)
-		echo "tools/deps.sh: no such group: $group (build, test, fuzz, bench)" >&2
+		echo "tools/deps.sh: no such group: $group (build, run, test, fuzz, bench)" >&2
 		exit 64
 		;;
 	esac

@@ -91,6 +91,9 @@ int cli_exit_of(const struct err *err)
 
 int cli_fail_err(struct cli *cli, const struct err *err)
 {
+	bool whole = strncmp(err->cause, err->text, strlen(err->text)) == 0; /* the cause says it all */
+	if (whole && err->cause[0])
+		return cli_fail(cli, cli_exit_of(err), "%s", err->cause);
 	bool more = err->cause[0] && strcmp(err->cause, err->text) != 0;
 	return cli_fail(cli, cli_exit_of(err), "%s%s%s%s", err->text, more ? " (" : "",
 			more ? err->cause : "", more ? ")" : "");
@@ -236,7 +239,8 @@ static void file_of_directory(struct cli *cli)
 {
 	struct stat st;
 	if (stat(cli->config_path, &st) == 0 && S_ISDIR(st.st_mode))
-		cli->config_path = arena_cstr(cli->arena, arena_fmt(cli->arena, "%s/pabal.conf", cli->config_path));
+		cli->config_path =
+			arena_cstr(cli->arena, arena_fmt(cli->arena, "%s/pabal.conf", cli->config_path));
 }
 
 /* "pabal account" lists the verbs of accounts. */

@@ -2,6 +2,9 @@
  * Copyright the pabal authors */
 /* pabal completion bash: the words and options of every verb, from the table. */
 #include "cli/cli_int.h"
+#include "config/config.h"
+
+#include <string.h>
 
 /* "prefix) COMPREPLY words": the next words after those already typed. */
 static void next_words(struct cli *cli, struct str prefix)
@@ -33,6 +36,9 @@ static void options(struct cli *cli, const struct cli_command *c)
 		if (spec.v[i].is_option)
 			cli_print(cli, " %.*s", STR_ARG(spec.v[i].name));
 	}
+	bool settings = str_starts(str_of(c->words), STR("config ")) && strstr(c->args, "NAME");
+	for (int i = 0; settings && i < SETTING_COUNT; i++)
+		cli_print(cli, " %s", setting_info((enum setting)i)->name);
 }
 
 static void nouns(struct cli *cli)

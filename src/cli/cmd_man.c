@@ -46,7 +46,8 @@ static void command(struct cli *cli, const struct cli_command *c)
 {
 	struct str name = arena_fmt(cli->arena, "pabal %s", c->words);
 	term(cli, arena_cstr(cli->arena, name), c->args);
-	paragraph(cli, c->help_en, c->help_ko);
+	text(&cli->out, cli_text(cli, c->help_en, c->help_ko));
+	cli_print(cli, ".\n");
 	if (c->where == CLI_SERVER)
 		paragraph(cli, "The server must be running.", "서버가 실행 중이어야 합니다.");
 	cli_print(cli, ".br\n%s: ", cli_text(cli, "Example", "예"));
@@ -94,8 +95,11 @@ static void man_command(struct cli *cli)
 		  "(pabal serve)이면서 관리 도구입니다.");
 	section(cli, "OPTIONS", "옵션");
 	term(cli, "--config", "FILE");
-	paragraph(cli, "The configuration file, else PABAL_CONFIG, else " CLI_CONFIG_DEFAULT ".",
-		  "설정 파일. 없으면 PABAL_CONFIG, 그것도 없으면 " CLI_CONFIG_DEFAULT ".");
+	paragraph(cli,
+		  "The configuration file, or the directory with pabal.conf in it; else PABAL_CONFIG, "
+		  "else " CLI_CONFIG_DEFAULT ".",
+		  "설정 파일, 또는 pabal.conf가 있는 디렉터리. 없으면 PABAL_CONFIG, 그것도 "
+		  "없으면 " CLI_CONFIG_DEFAULT ".");
 	term(cli, "--json", "");
 	paragraph(cli, "Output for programs.", "프로그램을 위한 출력.");
 	term(cli, "--help", "");

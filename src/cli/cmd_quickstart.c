@@ -58,7 +58,7 @@ static void print_to_try(struct cli *cli, const struct shown *s, const struct co
 		  port_of(c, SERVICE_SMTP), STR_ARG(a[0].address));
 	cli_print(cli, "  2. curl --insecure --user '%.*s:%.*s' 'imaps://127.0.0.1:%u/INBOX;MAILINDEX=1'\n",
 		  STR_ARG(a[0].address), STR_ARG(a[0].password), port_of(c, SERVICE_IMAPS));
-	cli_print(cli, "  3. build/pabal status --config %s\n", s->made.config_path);
+	cli_print(cli, "  3. %s status --config %s\n", cli->argv[0], s->made.config_path);
 	cli_print(cli, "\n%s\n", cli_text(cli, "Stop with Ctrl-C.", "Ctrl-C로 멈춥니다."));
 }
 
@@ -87,6 +87,28 @@ static void on_ended(void *ctx)
 	struct shown *s = ctx;
 
 	(void)unlink(arena_cstr(s->cli->arena, arena_fmt(s->cli->arena, "%s/ready.json", s->made.dir)));
+}
+
+/* Options that describe a new server do nothing to one that is there: not without a word. */
+static void note_ignored(struct cli *cli, const struct quickstart *q, const struct quickstart_made *made)
+{
+	BUF_SCOPED problems = {0};
+	CONFIG_SCOPED c = NULL;
+	struct err err;
+
+	if (made->fresh || !config_load(made->config_path, &problems, &c, &err))
+		return;
+	bool other = (q->domain.n && !str_eq(q->domain, config_str(c, SETTING_MYDOMAIN))) ||
+		     (q->port_base && q->port_base != (unsigned)config_int(c, SETTING_PORT_BASE));
+	if (other)
+		fprintf(stderr,
+			cli_text(cli,
+				 "pabal: %s has a server already, for %.*s: it stays as it is (--domain, "
+				 "--port-base and the like are for a new directory; edit %s)\n",
+				 "pabal: %s에 이미 %.*s 서버가 있어 그대로 둡니다(--domain, --port-base "
+				 "등은 새 디렉터리에만 "
+				 "쓰입니다. %s를 고치십시오)\n"),
+			made->dir, STR_ARG(config_str(c, SETTING_MYDOMAIN)), made->config_path);
 }
 
 static size_t all_of(struct cli *cli, const char *name, struct str *out, size_t max)
@@ -125,6 +147,7 @@ int cmd_quickstart(struct cli *cli)
 	q.aliases_n = all_of(cli, "--alias", aliases, MANY);
 	if (!quickstart_make(&q, cli->arena, &shown.made, &err))
 		return cli_fail_err(cli, &err);
+	note_ignored(cli, &q, &shown.made);
 	if (cli_has(cli, "--no-start")) {
 		cli_print(cli, "%s %s\n", cli_text(cli, "Made:", "만들었습니다:"), shown.made.config_path);
 		print_accounts(cli, &shown.made);

@@ -23,6 +23,8 @@ int cmd_server_run(struct cli *cli)
 {
 	struct serve_options o = {.config_path = cli->config_path, .argv = cli->argv};
 
+	if (access(cli->config_path, F_OK) < 0)
+		return cli_config(cli); /* says what to do */
 	return proc_serve(&o);
 }
 
@@ -69,6 +71,10 @@ static int find_run_dir(struct cli *cli, char request, const char **out)
 		return CLI_OK;
 	}
 	*out = request == 's' || request == 'q' ? find_server(cli->arena, cli->config_path) : NULL;
+	if (request == 'r' || request == 'u')
+		fprintf(stderr, "pabal: %s\n",
+			cli_text(cli, "nothing was changed: mend the file and try again",
+				 "아무것도 바꾸지 않았습니다. 파일을 고치고 다시 하십시오"));
 	if (*out)
 		fprintf(stderr, "pabal: %s\n",
 			cli_text(cli, "the server goes on with the configuration that it read before",
@@ -89,8 +95,7 @@ static int ask(struct cli *cli, char request, struct json_doc **out)
 	if (!proc_ask_master(run_dir, request, &reply, &err)) {
 		if (err.kind != ERR_NOT_FOUND)
 			return cli_fail_err(cli, &err);
-		return cli_fail(cli, CLI_UNAVAILABLE, "%s",
-				cli_text(cli, "the server does not run", "서버가 실행 중이 아닙니다"));
+		return cli_no_server(cli);
 	}
 	if (!json_doc_parse(str_trim(buf_str(&reply)), REPLY_MAX, out, &err))
 		return cli_fail_err(cli, &err);

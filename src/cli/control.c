@@ -61,6 +61,17 @@ bool cli_become_owner(int dir_fd, struct err *err)
 	return true;
 }
 
+int cli_no_server(struct cli *cli)
+{
+	bool installed = strcmp(cli->config_path, CLI_CONFIG_DEFAULT) == 0;
+
+	return cli_fail(cli, CLI_UNAVAILABLE,
+			cli_text(cli, "the server does not run; start it: %s%s",
+				 "서버가 실행 중이 아닙니다. 시작: %s%s"),
+			installed ? "systemctl start pabal" : "pabal serve --config ",
+			installed ? "" : cli->config_path);
+}
+
 static bool wait_for(int fd, short events, int64_t deadline_ms, struct err *err)
 {
 	struct pollfd p = {.fd = fd, .events = events};
@@ -224,8 +235,7 @@ int cli_role(struct cli *cli, const char *role, struct str request, struct json_
 	if (!control_connect(config_path(cli->config, SETTING_RUN_DIR), role, &fd, &err))
 		return cli_fail_err(cli, &err);
 	if (fd < 0)
-		return cli_fail(cli, CLI_UNAVAILABLE,
-				cli_text(cli, "the server is not running", "서버가 실행 중이 아닙니다"));
+		return cli_no_server(cli);
 	if (!control_call(fd, request, &reply, &err))
 		return cli_fail_err(cli, &err);
 	return finish(cli, &reply, out_reply, &err);

@@ -27,6 +27,8 @@ int cli_directory(struct cli *cli, struct str request, struct json_doc **out_rep
 /* The same without a message: *out_reply also for {"ok": false}. */
 bool cli_directory_call(struct cli *cli, struct str request, struct json_doc **out_reply,
 			struct err *err) MUST_CHECK;
+/* Says that there is none, and how to start it; the exit code. */
+int cli_no_server(struct cli *cli);
 /* The run_dir of the server that has read this file, while the file itself is wrong; NULL: none is found. */
 const char *find_server(struct arena *a, const char *config_path);
 /* A request to another role, which must run. */

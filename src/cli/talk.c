@@ -73,8 +73,9 @@ bool talk_connect_tcp(struct str host, uint16_t port, const struct talk_options 
 	}
 	freeaddrinfo(list);
 	if (fd < 0)
-		return err_set(err, ERR_GONE, "cannot connect to %s port %u: %s", name, port,
-			       strerror(errno));
+		return err_set(err, ERR_GONE, "cannot connect to %s port %u: %s%s", name, port,
+			       strerror(errno),
+			       errno == ECONNREFUSED ? "; does the server run? See `pabal status`" : "");
 	*out = talk_new(fd, o);
 	return true;
 }

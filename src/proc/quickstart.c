@@ -13,6 +13,7 @@
 #include "directory/alias.h"
 #include "directory/domain.h"
 #include "json/json.h"
+#include "mail/address.h"
 #include "proc/proc.h"
 #include <dirent.h>
 #include <errno.h>
@@ -64,7 +65,10 @@ static bool check_empty(const char *dir, struct err *err)
 
 	while (good && (e = readdir(d)))
 		if (!ours(e->d_name))
-			good = err_set(err, ERR_CONFLICT, "%s is not empty (%s)", dir, e->d_name);
+			good = err_set(
+				err, ERR_CONFLICT,
+				"%s is not empty (%s): name a new directory, or one that quickstart made",
+				dir, e->d_name);
 	if (d)
 		closedir(d);
 	return good;
@@ -413,14 +417,30 @@ bool quickstart_write_ready(const struct quickstart_made *m, const struct config
 
 /* ---- all of it ---------------------------------------------------------------------------------------- */
 
+/* Before anything is made. */
+static bool check_names(struct making *m, struct err *err)
+{
+	struct address address;
+
+	if (m->q->domain.n == 0)
+		return err_set(err, ERR_SYNTAX, "--domain is needed for a new directory");
+	if (!domain_valid(m->q->domain, true))
+		return err_set(err, ERR_SYNTAX, "--domain %.*s: not a domain name; example.com is one",
+			       STR_ARG(m->q->domain));
+	for (size_t i = 0; i < m->q->accounts_n; i++)
+		if (!address_parse(m->a, full(m, m->q->accounts[i]), ADDRESS_UTF8, &address, err))
+			return err_set(err, ERR_SYNTAX,
+				       "--account %.*s: not an address; hong or hong@%.*s is one",
+				       STR_ARG(m->q->accounts[i]), STR_ARG(m->q->domain));
+	return true;
+}
+
 static bool make_fresh(struct making *m, struct quickstart_made *out, struct err *err)
 {
 	CONFIG_SCOPED c = NULL;
 	BUF_SCOPED text = {0};
 
-	if (m->q->domain.n == 0)
-		return err_set(err, ERR_SYNTAX, "--domain is needed for a new directory");
-	if (!check_empty(m->dir, err))
+	if (!check_names(m, err) || !check_empty(m->dir, err))
 		return false;
 	struct str hostname = arena_fmt(m->a, "mail.%.*s", STR_ARG(m->q->domain));
 	write_config(m, hostname, &text);
