@@ -163,7 +163,7 @@ static bool stored_items(struct imap *s, struct buf *b, unsigned items, const st
 	if (!(items & SUMMARY_ITEMS))
 		return true;
 	/* One of another version is made again by view_details. */
-	if (!summary.n || items & DETAIL_ITEMS || !summary_decode(summary, &sum, err))
+	if (!summary.n || items & DETAIL_ITEMS || !summary_decode_imap(summary, &sum, err))
 		if (!view_details(s->view, m->uid, s->scratch, &d, err) ||
 		    !summary_decode(d.summary, &sum, err))
 			return false;
@@ -206,6 +206,8 @@ static bool message_items(struct imap *s, struct fetch_run *r, unsigned items, c
 	memory_items(s, items, m, r);
 	if (!stored_items(s, imap_out(s), items, m, summary, err))
 		return false;
+	if (!r->args.sections_n && !(items & FETCH_PREVIEW))
+		return true;
 	content_init(&content, s->view, m, s->scratch);
 	if (items & FETCH_PREVIEW)
 		ok = preview_item(s, &content, err);

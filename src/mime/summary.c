@@ -11,6 +11,8 @@
 #include "mime/envelope.h"
 #include "mime/text.h"
 #include "mime/words.h"
+#include <endian.h>
+#include <string.h>
 
 enum record {
 	REC_SIZE = 1, REC_HEADER_BYTES = 2, REC_BODY_LINES = 3, REC_ENVELOPE = 4, REC_BODYSTRUCTURE = 5,
@@ -268,6 +270,36 @@ static bool decode_record(uint16_t type, struct str value, struct summary *s)
 	}
 	bool number = type <= REC_BODY_LINES || (type >= REC_DATE && type <= REC_FLAGS);
 	return !number || decode_number(type, value, s);
+}
+
+bool summary_decode_imap(struct str in, struct summary *out, struct err *err)
+{
+	const char *p = in.p, *end = in.p + in.n;
+	struct summary s = {.date_unix = SUMMARY_NO_DATE};
+
+	if (!in.n || *p++ != SUMMARY_VERSION)
+		return err_set(err, ERR_CORRUPT, "index entry of another version");
+	while (end - p >= 6) {
+		unsigned type = (unsigned char)p[0] | (unsigned)(unsigned char)p[1] << 8;
+		uint32_t n;
+		memcpy(&n, p + 2, sizeof(n));
+		n = le32toh(n);
+		p += 6;
+		if (n > (size_t)(end - p))
+			break;
+		struct str value = {p, n};
+		if (type == REC_ENVELOPE)
+			s.envelope = value;
+		else if (type == REC_BODYSTRUCTURE)
+			s.bodystructure = value;
+		else if (type == REC_BODY)
+			s.body = value;
+		p += n;
+	}
+	if (p != end)
+		return err_set(err, ERR_CORRUPT, "damaged index entry");
+	*out = s;
+	return true;
 }
 
 bool summary_decode(struct str in, struct summary *out, struct err *err)

@@ -26,9 +26,10 @@ enum {
 	CHECK_AGAIN_MS = 15,        /* longer than the tick of mtime */
 	POLL_MS = 5000,             /* mailboxes that inotify does not watch */
 	EVENT_ROOM = 64 << 10,
+	SUMMARIES_MS = 400,     /* after a delivery, and as long as there are more */
 };
 
-enum job_kind { JOB_FSYNC, JOB_CEILING, JOB_CHECKPOINT, JOB_CHECK };
+enum job_kind { JOB_FSYNC, JOB_CEILING, JOB_CHECKPOINT, JOB_CHECK, JOB_SUMMARIES };
 struct job {
 	struct job *next;
 	enum job_kind kind;
@@ -36,6 +37,7 @@ struct job {
 	struct account *account; /* counted */
 	struct str dir_name;     /* NUL-terminated; empty for JOB_CHECKPOINT */
 	char mailbox_id[MAILBOX_ID_LEN];
+	uint32_t from_uid; /* JOB_SUMMARIES */
 };
 
 /* Open addressing; no piece of memory for each. */
@@ -100,19 +102,22 @@ static bool is_asked(struct housekeeper *k, const struct job *fresh, bool *out_s
 			*out_sooner = fresh->due_ms < j->due_ms;
 			if (*out_sooner)
 				j->due_ms = fresh->due_ms;
+			if (fresh->from_uid < j->from_uid)
+				j->from_uid = fresh->from_uid;
 			return true;
 		}
 	return false;
 }
 
 /* The account is counted by the caller's own reference until the job has its own. */
-static void add_job(struct housekeeper *k, enum job_kind kind, struct account *a, struct str dir_name,
-		    const char *id, int64_t in_ms)
+static void add_job_from(struct housekeeper *k, enum job_kind kind, struct account *a, struct str dir_name,
+			 const char *id, int64_t in_ms, uint32_t from_uid)
 {
 	static const char none[MAILBOX_ID_LEN];
 	struct job *j = job_new(kind, a, dir_name, id ? id : none);
 	bool sooner = true;
 
+	j->from_uid = from_uid;
 	j->due_ms = clock_mono_ms() + in_ms;
 	lock_take(&k->lock);
 	bool known = is_asked(k, j, &sooner);
@@ -126,6 +131,23 @@ static void add_job(struct housekeeper *k, enum job_kind kind, struct account *a
 		job_free(j);
 	if (sooner)
 		wake(k);
+}
+
+static void add_job(struct housekeeper *k, enum job_kind kind, struct account *a, struct str dir_name,
+		    const char *id, int64_t in_ms)
+{
+	add_job_from(k, kind, a, dir_name, id, in_ms, 0);
+}
+
+void house_summarize(struct account *a, const struct dir *d, uint32_t from)
+{
+	bool inbox = str_eq(d->name, STR("."));
+
+	__atomic_store_n(&a->placed_ms, clock_mono_ms(), __ATOMIC_RELAXED);
+	/* Most are of INBOX: the list of jobs is not searched for each of them. */
+	if (inbox && __atomic_exchange_n(&a->summaries_asked, true, __ATOMIC_RELAXED))
+		return;
+	add_job_from(a->store->housekeeper, JOB_SUMMARIES, a, d->name, NULL, SUMMARIES_MS, from);
 }
 
 void house_flags_changed(struct account *a, const struct dir *d)
@@ -278,6 +300,23 @@ static void do_check(struct job *j)
 		shared_tell(a, j->mailbox_id, NULL);
 }
 
+/* A piece at a time: others wait behind it. Only a cache, so nobody is told of a failure. */
+static void do_summaries(struct job *j)
+{
+	struct account *a = j->account;
+	int64_t quiet_ms = clock_mono_ms() - __atomic_load_n(&a->placed_ms, __ATOMIC_RELAXED);
+	struct err err;
+
+	if (quiet_ms < SUMMARIES_MS) {
+		add_job_from(a->store->housekeeper, JOB_SUMMARIES, a, j->dir_name, NULL,
+			     SUMMARIES_MS - quiet_ms, j->from_uid);
+		return;
+	}
+	__atomic_store_n(&a->summaries_asked, false, __ATOMIC_RELAXED);
+	if (summaries_catch_up(a, j->dir_name, &j->from_uid, &err) && j->from_uid)
+		add_job_from(a->store->housekeeper, JOB_SUMMARIES, a, j->dir_name, NULL, 0, j->from_uid);
+}
+
 static void do_job(struct job *j)
 {
 	switch (j->kind) {
@@ -292,6 +331,9 @@ static void do_job(struct job *j)
 		break;
 	case JOB_CHECK:
 		do_check(j);
+		break;
+	case JOB_SUMMARIES:
+		do_summaries(j);
 		break;
 	}
 	account_close(j->account);

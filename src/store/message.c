@@ -16,13 +16,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct opened {
-	int fd;
-	struct hot hot;
-	struct cold cold; /* base in the arena */
-	int64_t row;
-};
-
 static bool gone(struct err *err)
 {
 	return err_set(err, ERR_GONE, "the message was expunged");
@@ -40,10 +33,9 @@ static struct index_reader *kept_reader(struct hot_account *h, const struct dir 
 	return &h->reader;
 }
 
-static bool find_row(struct view *v, struct dir *d, uint32_t uid, struct arena *ar, struct opened *out,
+static bool find_row(struct account *a, struct dir *d, uint32_t uid, struct arena *ar, struct opened *out,
 		     bool *out_found, struct err *err)
 {
-	struct account *a = v->account;
 	struct index_mailbox m;
 
 	if (!account_index(a, err) || !dir_sync(a, d, SYNC_IF_BROKEN, &m, err))
@@ -67,15 +59,14 @@ static bool is_same(int fd, const struct opened *o)
 	       st.st_mtim.tv_sec == o->hot.date && (uint32_t)st.st_mtim.tv_nsec == o->cold.mtime_ns;
 }
 
-/* *out_again: the directory is not as the index says. */
-static bool try_open(struct view *v, struct dir *d, uint32_t uid, struct arena *ar, struct opened *out,
-		     bool *out_again, struct err *err)
+bool message_try_open(struct account *a, struct dir *d, uint32_t uid, struct arena *ar, struct opened *out,
+		      bool *out_again, struct err *err)
 {
 	char path[CUR_PATH_MAX];
 	bool found;
 
 	*out_again = false;
-	if (!find_row(v, d, uid, ar, out, &found, err))
+	if (!find_row(a, d, uid, ar, out, &found, err))
 		return false;
 	if (!found || !cur_path(d, &out->hot, &out->cold, path))
 		return gone(err);
@@ -95,11 +86,12 @@ static bool open_locked(struct view *v, uint32_t uid, struct arena *ar, struct o
 	struct index_mailbox m;
 	bool again;
 
-	if (!view_dir(v, &d, err) || !try_open(v, d, uid, ar, out, &again, err))
+	struct account *a = v->account;
+	if (!view_dir(v, &d, err) || !message_try_open(a, d, uid, ar, out, &again, err))
 		return false;
 	if (!again)
 		return true;
-	if (!dir_sync(v->account, d, SYNC_FORCE, &m, err) || !try_open(v, d, uid, ar, out, &again, err))
+	if (!dir_sync(a, d, SYNC_FORCE, &m, err) || !message_try_open(a, d, uid, ar, out, &again, err))
 		return false;
 	return !again || gone(err);
 }
@@ -129,7 +121,7 @@ static struct str with_crlf(struct arena *ar, struct str in, size_t wire_size)
 	return (struct str){out, n};
 }
 
-static bool read_opened(struct opened *o, struct arena *ar, struct str *out, struct err *err)
+bool message_read(struct opened *o, struct arena *ar, struct str *out, struct err *err)
 {
 	char *content = arena_alloc(ar, o->hot.size + 1);
 
@@ -147,7 +139,7 @@ bool view_message(struct view *v, uint32_t uid, struct arena *ar, struct str *ou
 
 	if (!open_message(v, uid, ar, &o, err))
 		return false;
-	bool ok = read_opened(&o, ar, out, err);
+	bool ok = message_read(&o, ar, out, err);
 	fd_close(&o.fd);
 	return ok;
 }
@@ -157,7 +149,7 @@ static bool converted(struct opened *o, int *out_fd, struct err *err)
 	ARENA_SCOPED ar = arena_new();
 	struct str content;
 
-	if (!read_opened(o, ar, &content, err))
+	if (!message_read(o, ar, &content, err))
 		return false;
 	FD_SCOPED fd = memfd_create("message", MFD_CLOEXEC);
 	if (fd < 0)
@@ -200,26 +192,6 @@ static void make_email_id(struct str base, char out[33])
 	out[32] = 0;
 }
 
-static bool held_summary(const struct hot_account *h, int64_t row, uint32_t uid, struct arena *ar,
-			 struct str *out)
-{
-	for (unsigned i = 0; i < h->held_n; i++)
-		if (h->held[i].row == row && h->held[i].uid == uid) {
-			*out = arena_str(ar, h->held[i].data);
-			return true;
-		}
-	return false;
-}
-
-static void hold_summary(struct account *a, int64_t row, uint32_t uid, struct str data)
-{
-	struct hot_account *h = a->hot;
-
-	if (h->held_n == SUMMARIES_HELD)
-		account_flush_summaries(a);
-	h->held[h->held_n++] = (struct summary_held){row, uid, arena_str(h->held_arena, data)};
-}
-
 static bool find_details(struct view *v, uint32_t uid, struct arena *ar, struct opened *o,
 			 struct str *out_summary, bool *out_found, struct err *err)
 {
@@ -228,11 +200,11 @@ static bool find_details(struct view *v, uint32_t uid, struct arena *ar, struct 
 	bool found;
 
 	*out_found = false;
-	if (!view_dir(v, &d, err) || !find_row(v, d, uid, ar, o, &found, err))
+	if (!view_dir(v, &d, err) || !find_row(a, d, uid, ar, o, &found, err))
 		return false;
 	if (!found)
 		return gone(err);
-	if (held_summary(a->hot, o->row, uid, ar, out_summary)) {
+	if (summary_held(a->hot, o->row, uid, ar, out_summary)) {
 		*out_found = true;
 		return true;
 	}
@@ -240,35 +212,6 @@ static bool find_details(struct view *v, uint32_t uid, struct arena *ar, struct 
 		return true;
 	account_index_failed(a, err);
 	return false;
-}
-
-static bool find_summaries(struct view *v, const uint32_t *uids, size_t n, struct arena *ar, struct str *out,
-			   size_t *out_n, struct err *err)
-{
-	struct account *a = v->account;
-	struct index_mailbox m;
-	struct dir *d;
-
-	if (!view_dir(v, &d, err) || !account_index(a, err) || !dir_sync(a, d, SYNC_IF_BROKEN, &m, err))
-		return false;
-	if (!index_summaries(a->hot->index, m.row, uids, n, ar, out, out_n, err)) {
-		account_index_failed(a, err);
-		return false;
-	}
-	for (size_t i = 0; a->hot->held_n && i < *out_n; i++)
-		if (!out[i].n && !held_summary(a->hot, m.row, uids[i], ar, &out[i]))
-			out[i] = STR_NONE;
-	return true;
-}
-
-bool view_summaries(struct view *v, const uint32_t *uids, size_t n, struct arena *ar, struct str *out,
-		    size_t *out_n, struct err *err)
-{
-	if (!account_lock(v->account, USE_READ, err))
-		return false;
-	bool ok = find_summaries(v, uids, n, ar, out, out_n, err);
-	account_unlock(v->account);
-	return ok;
 }
 
 static bool usable(struct str summary)
@@ -283,28 +226,17 @@ static bool usable(struct str summary)
 static bool make_summary(struct view *v, uint32_t uid, struct arena *ar, struct opened *o,
 			 struct str *out, struct err *err)
 {
-	ARENA_SCOPED scratch = arena_new();
-	BUF_SCOPED encoded = {0};
-	struct summary s;
-	struct str content;
-
 	if (!open_message(v, uid, ar, o, err))
 		return false;
-	bool ok = read_opened(o, scratch, &content, err);
+	bool ok = summary_of_opened(o, ar, out, err);
 	fd_close(&o->fd);
-	if (!ok)
-		return false;
-	summary_make(scratch, mime_parse(scratch, content), &s);
-	summary_encode(&encoded, &s);
-	*out = arena_str(ar, buf_str(&encoded));
-
 	struct err ignored;
-	if (account_lock(v->account, USE_READ, &ignored)) {
+	if (ok && account_lock(v->account, USE_READ, &ignored)) {
 		if (v->account->hot->index)
-			hold_summary(v->account, o->row, uid, *out);
+			summary_hold(v->account, o->row, uid, *out);
 		account_unlock(v->account);
 	}
-	return true;
+	return ok;
 }
 
 bool view_details(struct view *v, uint32_t uid, struct arena *ar, struct msg_details *out,

@@ -452,6 +452,16 @@ static bool find_or_make(struct account *a, struct str name, bool make, struct d
 	       (*out || err_set(err, ERR_IO, "the mailbox cannot be made"));
 }
 
+static uint32_t lowest_uid(const struct batch *b)
+{
+	uint32_t uid = UINT32_MAX;
+
+	for (size_t i = 0; i < b->n; i++)
+		if (is_placed(&b->m[i]) && b->m[i].uid && b->m[i].uid < uid)
+			uid = b->m[i].uid;
+	return uid;
+}
+
 /* The account is locked when it is called. */
 static bool run(struct batch *b, struct err *err)
 {
@@ -476,8 +486,10 @@ static bool run(struct batch *b, struct err *err)
 		ok = first_error(b, err);
 	if (ok && b->d->state.uidnext + UID_BLOCK / 2 > b->d->state.ceiling)
 		house_extend_ceiling(b->a, b->d);
-	if (ok)
+	if (ok) {
 		house_index_written(b->a);
+		house_summarize(b->a, b->d, lowest_uid(b));
+	}
 	return ok;
 }
 

@@ -104,6 +104,8 @@ struct account {
 	struct account *next_hashed;
 	unsigned refs;         /* atomic; from 0 upwards only with store->lock */
 	unsigned index_writes; /* atomic: transactions since the last checkpoint */
+	int64_t placed_ms;     /* atomic: the last delivery */
+	bool summaries_asked;  /* atomic: of its INBOX */
 	uint64_t id;
 	struct str address, language; /* own memory */
 	const char *path;             /* below the root, of the Maildir; own memory */
@@ -268,6 +270,27 @@ struct tmp_file {
 bool tmp_write(int dirfd, const struct new_message *m, struct tmp_file *out, struct err *err) MUST_CHECK;
 void tmp_remove(int dirfd, const struct tmp_file *t);
 
+/* ---- message.c: content ------------------------------------------------------------------- */
+struct opened {
+	int fd;
+	struct hot hot;
+	struct cold cold; /* base in the arena */
+	int64_t row;
+};
+/* With the account locked. *out_again: the directory is not as the index says. */
+bool message_try_open(struct account *a, struct dir *d, uint32_t uid, struct arena *ar, struct opened *out,
+		      bool *out_again, struct err *err) MUST_CHECK;
+/* With CRLF line ends. */
+bool message_read(struct opened *o, struct arena *ar, struct str *out, struct err *err) MUST_CHECK;
+
+/* ---- summaries.c --------------------------------------------------------------------------- */
+bool summary_of_opened(struct opened *o, struct arena *ar, struct str *out, struct err *err) MUST_CHECK;
+/* Made, and written to the index with the next occasion. The account is locked. */
+void summary_hold(struct account *a, int64_t row, uint32_t uid, struct str data);
+bool summary_held(const struct hot_account *h, int64_t row, uint32_t uid, struct arena *ar, struct str *out);
+/* Of messages from *from on that have none; some of them at once. *from moves on; 0: all done. */
+bool summaries_catch_up(struct account *a, struct str dir_name, uint32_t *from, struct err *err) MUST_CHECK;
+
 /* ---- shared.c: snapshots and watchers ----------------------------------------------------- */
 struct shared *shared_get(struct account *a, const struct dir *d); /* counted */
 void shared_put(struct shared *s);
@@ -343,6 +366,8 @@ void house_wake(struct store *s); /* the first account became hot */
 void house_flags_changed(struct account *a, const struct dir *d);
 void house_extend_ceiling(struct account *a, const struct dir *d);
 void house_index_written(struct account *a);
+/* Messages from that UID on were placed: their summaries are made when it is quiet. */
+void house_summarize(struct account *a, const struct dir *d, uint32_t from);
 /* Foreign changes to a selected mailbox. */
 void house_watch(struct shared *s);
 void house_unwatch(struct shared *s);
