@@ -94,6 +94,13 @@ void attempt_begin(struct attempt *a, struct str mechanism, const struct str *in
 	a->number = a->auth->begin(a->auth->ctx, a->conn, mechanism, initial, on_answer, a);
 }
 
+void attempt_begin_for(struct attempt *a, const struct auth_origin *origin, struct str mechanism,
+		       const struct str *initial)
+{
+	ask(a);
+	a->number = a->auth->begin_for(a->auth->ctx, a->conn, origin, mechanism, initial, on_answer, a);
+}
+
 void attempt_step(struct attempt *a, struct str response)
 {
 	ask(a);

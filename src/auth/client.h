@@ -27,6 +27,11 @@ struct auth_result { /* strings valid during the callback only */
 };
 typedef void auth_done(void *ctx, const struct auth_result *r);
 
+/* Whom the client of a client speaks for: Dovecot's authentication protocol (auth/dovecot.h). */
+struct auth_origin {
+	struct str peer; /* address text; failures count on it */
+	bool tls;
+};
 struct auth_client {
 	void *ctx;
 	/* "SCRAM-SHA-256 PLAIN LOGIN", -PLUS when cb is there is the door's part */
@@ -37,6 +42,10 @@ struct auth_client {
 			  auth_done *done, void *done_ctx);
 	void (*step)(void *ctx, uint64_t attempt, struct str response, auth_done *done, void *done_ctx);
 	void (*cancel)(void *ctx, uint64_t attempt); /* the client went away or wrote "*" */
+	/* begin, for another program's connection: no channel binding. */
+	uint64_t (*begin_for)(void *ctx, struct conn *c, const struct auth_origin *origin,
+			      struct str mechanism, const struct str *initial, auth_done *done,
+			      void *done_ctx);
 };
 
 /* Hand-over of a connection after login to mailbox (PROCESSES C2). */

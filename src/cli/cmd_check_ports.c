@@ -108,6 +108,7 @@ static const char *greeting(enum listener_service service)
 	case SERVICE_SUBMISSIONS:
 	case SERVICE_LMTP:
 	case SERVICE_LOCAL: return "220 ";
+	case SERVICE_AUTH: return "VERSION";
 	case SERVICE_COUNT: break;
 	}
 	return "";

@@ -58,6 +58,7 @@ enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum listener_service {
 	SERVICE_SMTP, SERVICE_SUBMISSION, SERVICE_SUBMISSIONS, SERVICE_LMTP,
 	SERVICE_IMAP, SERVICE_IMAPS, SERVICE_POP3, SERVICE_POP3S, SERVICE_LOCAL,
+	SERVICE_AUTH,
 	SERVICE_COUNT
 };
 enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_MAY, LISTENER_TLS_REQUIRED, LISTENER_TLS_IMPLICIT };
@@ -75,6 +76,7 @@ struct listener {
 	uint16_t port;                 /* 0: no TCP */
 	struct str unix_path;          /* empty: no Unix socket; NUL-terminated */
 	uint32_t unix_mode;            /* permission bits */
+	struct str unix_owner;         /* "user", "user:group", ":group", also numbers; empty: as created */
 	struct networks proxy_from;    /* PROXY protocol is required from these, refused from others */
 	struct networks xclient_from;
 	struct networks plaintext_auth_from;

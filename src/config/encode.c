@@ -5,7 +5,7 @@
  * again by the same function that parsed the file, so that no second set of checks exists.
  *
  *   "pabalcf1" file { set u16, items u32, item* } x SETTING_COUNT, items 0xffffffff: not given
- *   listeners u32 { name service u16 tls u16 port u16 mode u32 unix_path list networks x 3 }
+ *   listeners u32 { name service u16 tls u16 port u16 mode u32 unix_path unix_owner list networks x 3 }
  */
 #include "base/scan.h"
 #include "config/config_int.h"
@@ -39,6 +39,7 @@ static void encode_listener(struct buf *out, const struct listener *l)
 	buf_le16(out, l->port);
 	buf_le32(out, l->unix_mode);
 	buf_le_str(out, l->unix_path);
+	buf_le_str(out, l->unix_owner);
 	encode_list(out, l->address);
 	encode_networks(out, &l->proxy_from);
 	encode_networks(out, &l->xclient_from);
@@ -107,7 +108,8 @@ static bool decode_listener(struct scan *s, struct arena *a, struct listener *l)
 	uint32_t addresses;
 	if (!decode_str(s, a, &l->name) || !scan_le16(s, &service) || service >= SERVICE_COUNT ||
 	    !scan_le16(s, &tls) || tls > LISTENER_TLS_IMPLICIT || !scan_le16(s, &l->port) ||
-	    !scan_le32(s, &l->unix_mode) || l->unix_mode > 0777 || !decode_str(s, a, &l->unix_path))
+	    !scan_le32(s, &l->unix_mode) || l->unix_mode > 0777 || !decode_str(s, a, &l->unix_path) ||
+	    !decode_str(s, a, &l->unix_owner))
 		return false;
 	l->service = (enum listener_service)service;
 	l->tls = (enum listener_tls)tls;

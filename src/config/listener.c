@@ -23,6 +23,7 @@ static const struct {
 	[SERVICE_POP3] = {"pop3", 110, LISTENER_TLS_MAY},
 	[SERVICE_POP3S] = {"pop3s", 995, LISTENER_TLS_IMPLICIT},
 	[SERVICE_LOCAL] = {"local", 0, LISTENER_TLS_NONE},
+	[SERVICE_AUTH] = {"auth", 0, LISTENER_TLS_NONE},
 };
 
 const char *config_service_name(enum listener_service service)
@@ -151,13 +152,15 @@ static void set_port(struct listener_builder *b, struct listener *l)
 	struct config_value v = {0};
 	int64_t base = b->c->values[SETTING_PORT_BASE].number;
 	int64_t port = l->service == SERVICE_LMTP && base == 0 ? 0 : base + services[l->service].port;
-	if (l->service == SERVICE_LOCAL)
+	bool unix_only = l->service == SERVICE_LOCAL || l->service == SERVICE_AUTH;
+	if (unix_only)
 		port = 0;
 	if (option(b, LISTENER_OPTION_PORT, &v))
 		port = v.number;
-	if (l->service == SERVICE_LOCAL && port)
+	if (unix_only && port)
 		assignments_problem(b->as, b->s->last[LISTENER_OPTION_PORT], false,
-				    "listener %s: local mail comes by a Unix socket only", b->s->title);
+				    "listener %s: %s is spoken on a Unix socket only", b->s->title,
+				    services[l->service].name);
 	l->port = (uint16_t)port;
 }
 
@@ -178,6 +181,9 @@ static void set_unix(struct listener_builder *b, struct listener *l)
 		l->unix_path = in_run_dir(b, "lmtp.sock");
 	else if (l->service == SERVICE_LOCAL && strcmp(b->s->title, "local") == 0)
 		l->unix_path = in_run_dir(b, "sendmail.sock");
+	else if (l->service == SERVICE_AUTH && strcmp(b->s->title, "auth") == 0)
+		l->unix_path = in_run_dir(b, "auth.sock");
+	l->unix_owner = option(b, LISTENER_OPTION_UNIX_OWNER, &v) ? v.items.v[0] : STR("");
 	if (l->unix_path.n > 107)
 		assignments_problem(b->as, b->s->any, false,
 				    "listener %s: unix_path is longer than 107 bytes", b->s->title);

@@ -407,7 +407,8 @@ static enum step step_closing(struct conn *c)
 	c->rate = 0;
 	c->rate_bytes = 0;
 	const struct net_options *o = &c->events->net->options;
-	c->phase_us = in_ms(c->pair ? o->stall_ms : o->linger_ms);
+	/* A client of a Unix listener, who may keep its end open for ever, is no such pair. */
+	c->phase_us = in_ms(c->pair && !c->listening ? o->stall_ms : o->linger_ms);
 	io_drop(c);
 	return STEP_NEXT;
 }

@@ -104,6 +104,27 @@ static uint64_t begin(void *ctx, struct conn *c, struct str mechanism, const str
 	return attempt;
 }
 
+static uint64_t begin_for(void *ctx, struct conn *c, const struct auth_origin *origin, struct str mechanism,
+			  const struct str *initial, auth_done *done, void *done_ctx)
+{
+	struct door_auth *d = ctx;
+	uint64_t attempt = atomic_fetch_add(&d->attempts, 1) + 1;
+	struct message m = {.type = MSG_auth_begin};
+
+	m.auth_begin = (struct msg_auth_begin){
+		.attempt = attempt,
+		.mechanism = str_sub(mechanism, 0, 32),
+		.has_initial = initial != NULL,
+		.initial = initial ? *initial : STR_NONE,
+		.service = str_of(config_service_name(SERVICE_AUTH)),
+		.peer = str_sub(origin->peer, 0, 64),
+		.tls = origin->tls,
+		.session = conn_facts(c)->id,
+	};
+	ask(d, &m, done, done_ctx);
+	return attempt;
+}
+
 static void step(void *ctx, uint64_t attempt, struct str response, auth_done *done, void *done_ctx)
 {
 	struct message m = {.type = MSG_auth_step, .auth_step = {attempt, response}};
@@ -141,5 +162,5 @@ void door_auth_init(struct door_auth *d, struct role *r, struct auth_client *out
 {
 	d->role = r;
 	door_auth_configured(d);
-	*out = (struct auth_client){d, mechanisms, begin, step, cancel};
+	*out = (struct auth_client){d, mechanisms, begin, step, cancel, begin_for};
 }

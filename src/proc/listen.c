@@ -16,9 +16,11 @@
 #include "proc/master_int.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grp.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +131,32 @@ static int tcp_socket(const struct address *a, bool shared)
 	    listen(fd, BACKLOG) < 0)
 		return -1;
 	return fd_take(&fd);
+}
+
+/* "user", "user:group", ":group"; names or numbers. */
+static bool give_unix(const char *path, struct str owner, struct err *err)
+{
+	ARENA_SCOPED a = arena_new();
+	struct str group = owner, user = str_cut(&group, ':');
+	uint64_t uid = (uint64_t)-1, gid = (uint64_t)-1;
+
+	if (owner.n == 0)
+		return true;
+	if (user.n && !str_u64(user, UINT32_MAX - 1, &uid)) {
+		const struct passwd *pw = getpwnam(arena_cstr(a, user));
+		if (!pw)
+			return err_set(err, ERR_NOT_FOUND, "unix_owner: there is no user %.*s",
+				       STR_ARG(user));
+		uid = pw->pw_uid;
+	}
+	if (group.n && !str_u64(group, UINT32_MAX - 1, &gid)) {
+		const struct group *gr = getgrnam(arena_cstr(a, group));
+		if (!gr)
+			return err_set(err, ERR_NOT_FOUND, "unix_owner: there is no group %.*s",
+				       STR_ARG(group));
+		gid = gr->gr_gid;
+	}
+	return chown(path, (uid_t)uid, (gid_t)gid) == 0 || err_sys(err, "chown %s", path);
 }
 
 static int unix_socket(const struct address *a, mode_t mode)
@@ -261,7 +289,8 @@ static bool want(struct plan *p, unsigned index, const struct listener *l, const
 	}
 	struct socket_group *g = add_group(p, &like);
 	if (old && a->a.ss_family == AF_UNIX)
-		return chmod(unix_path(a), l->unix_mode) == 0 || err_sys(err, "chmod %s", unix_path(a));
+		return (chmod(unix_path(a), l->unix_mode) == 0 || err_sys(err, "chmod %s", unix_path(a))) &&
+		       give_unix(unix_path(a), l->unix_owner, err);
 	if (old)
 		return true;
 	if (a->a.ss_family != AF_UNIX)
@@ -270,7 +299,7 @@ static bool want(struct plan *p, unsigned index, const struct listener *l, const
 	if (fd < 0)
 		return err_sys(err, "listener %.*s: %s", STR_ARG(l->name), unix_path(a));
 	add_socket(p->m, g, fd);
-	return true;
+	return give_unix(unix_path(a), l->unix_owner, err);
 }
 
 static bool want_listener(struct plan *p, unsigned index, const struct listener *l, struct err *err)

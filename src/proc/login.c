@@ -9,6 +9,7 @@
  * TLS is passed itself. The process of an account may be away for a moment: that is waited for,
  * parked; another process is never taken instead.
  */
+#include "auth/dovecot.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -224,7 +225,9 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	CONFIG_SCOPED c = role_config(login->role);
 	bool imap = l->service == SERVICE_IMAP || l->service == SERVICE_IMAPS;
 
-	n->protocol = imap ? &imap_login_protocol : &pop3_login_protocol;
+	n->protocol = l->service == SERVICE_AUTH ? &dovecot_auth_protocol
+		      : imap			  ? &imap_login_protocol
+						  : &pop3_login_protocol;
 	n->owner = &login->door;
 	struct door_listener *d = arena_new_of(a, struct door_listener);
 	struct networks *plaintext = arena_new_of(a, struct networks);
@@ -237,6 +240,8 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	case LISTENER_TLS_IMPLICIT: d->tls = DOOR_TLS_REQUIRED; break;
 	}
 	n->listener = d;
+	if (l->service == SERVICE_AUTH)
+		return; /* the socket's permissions are the limit */
 	n->per_source_max = (unsigned)config_int(c, SETTING_IMAP_MAX_CONNECTIONS_PER_SOURCE);
 	n->exempt = door_networks(a, config_networks(c, SETTING_MYNETWORKS), NULL);
 	n->busy_text = imap ? "* BYE [UNAVAILABLE] Too many connections\r\n"
