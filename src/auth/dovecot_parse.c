@@ -52,13 +52,13 @@ static bool read_auth(struct str rest, struct dovecot_request *out, struct err *
 	if (out->mechanism.n == 0 || out->mechanism.n > 32)
 		return err_set(err, ERR_SYNTAX, "no mechanism");
 	while (rest.p) {
+		if (str_starts(rest, STR("resp=")))
+			return take_response(out, str_from(rest, 5), err);
 		struct str field = str_cut(&rest, '\t');
 		if (str_starts(field, STR("rip=")))
 			out->peer = str_from(field, 4);
 		else if (str_eq(field, STR("secured")) || str_starts(field, STR("secured=")))
 			out->secured = true;
-		else if (str_starts(field, STR("resp=")))
-			return take_response(out, str_from(field, 5), err);
 	}
 	return true;
 }

@@ -146,8 +146,9 @@ static void test_listeners(void **state)
 		"listener \"mx-proxied\" { service = smtp port = 26 proxy_from = 192.0.2.7 }\n");
 	size_t n;
 	config_listeners(c, &n);
-	assert_int_equal(9, n);
+	assert_int_equal(10, n);
 	assert_null(find_listener(c, "pop3"));
+	assert_true(str_eq(find_listener(c, "auth")->unix_path, STR("/run/pabal/auth.sock")));
 	const struct listener *imap = find_listener(c, "imap");
 	assert_int_equal(LISTENER_TLS_REQUIRED, imap->tls);
 	assert_int_equal(2, imap->plaintext_auth_from.n);
@@ -204,6 +205,7 @@ static void test_problems(void **state)
 		{"listener imap { address = \"nowhere\" }", "is not an IP address"},
 		{"listener imap { port = 25 }", "both want port 25"},
 		{"listener smtp { unix_mode = 999 unix_path = x }", "must be octal"},
+		{"listener auth { port = 12345 }", "Unix socket only"},
 		{"include(\"missing.conf\")", "there is no file /etc/pabal/missing.conf"},
 		{"tls { certificate_files = {\"/nonexistent/a.pem\"} key_files = {} }",
 		 "must name one file for each"},
