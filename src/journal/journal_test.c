@@ -288,6 +288,28 @@ static void a_reader_follows_up_to_what_it_was_told(void **state)
 	journal_close(j);
 }
 
+/* A checkpoint repeats the last number: a segment that begins with one has the first number of a record that
+ * is in the segment before. */
+static void a_reader_begins_before_a_checkpoint(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+	struct journal *j = open_journal(f);
+	assert_true(put(j, "one", NULL, &err) && put(j, "two", NULL, &err));
+	journal_close(j);
+	for (int lives = 0; lives < 2; lives++) {
+		j = open_journal(f);
+		assert_true(journal_checkpoint(j, 2, STR(""), &err));
+		struct journal_reader *r;
+		assert_true(journal_reader_open(f->dirfd, "test", &r, &err));
+		buf_clear(&f->seen);
+		assert_true(journal_reader_each(r, 2, 2, note, f, &err));
+		expect_seen(f, "2:two ");
+		journal_reader_close(r);
+		journal_close(j);
+	}
+}
+
 static void a_flipped_bit_costs_one_record(void **state)
 {
 	struct fixture *f = *state;
@@ -476,6 +498,7 @@ int main(void)
 		T(a_checkpoint_wakes_who_waits_for_room),
 		T(side_files_live_as_long_as_their_record),
 		T(a_reader_follows_up_to_what_it_was_told),
+		T(a_reader_begins_before_a_checkpoint),
 		T(a_flipped_bit_costs_one_record),
 		T(many_threads_share_syncs),
 #ifdef PABAL_FAULTS

@@ -164,8 +164,9 @@ static void stop_walking(struct journal_reader *r)
 	r->walking = false;
 }
 
-/* Places the cursor at or before seq: goes on where it stopped, or begins at the last segment
- * whose first number is not above seq. */
+/* Places the cursor at or before seq: goes on where it stopped, or begins at the last segment whose
+ * first number is below seq: one that begins with seq may begin with a checkpoint, which repeats
+ * the number of a record in the segment before. */
 static size_t cursor_place(struct journal_reader *r, uint64_t seq, struct err *err)
 {
 	size_t at = cursor_segment(r);
@@ -176,7 +177,7 @@ static size_t cursor_place(struct journal_reader *r, uint64_t seq, struct err *e
 		return at;
 	}
 	stop_walking(r);
-	for (at = r->n; at > 0 && r->known[at - 1].h.first_seq > seq;)
+	for (at = r->n; at > 0 && r->known[at - 1].h.first_seq >= seq;)
 		at--;
 	at -= at > 0;
 	if (at < r->n)
