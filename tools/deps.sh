@@ -12,7 +12,7 @@ build='build-essential pkg-config meson ninja-build python3 libssl-dev libsqlite
 clang='clang llvm libclang-rt-14-dev'
 mail="postfix postfix-mysql dovecot-core dovecot-lmtpd"
 test="$clang $mail clang-format clang-tidy cppcheck shellcheck ccache python3-pytest openssl curl swaks libnet-ssleay-perl
-	libauthen-sasl-perl isync fetchmail getmail6 mutt s-nail e2fsprogs
+	libauthen-sasl-perl isync fetchmail getmail6 mutt s-nail e2fsprogs python3-prometheus-client
 	python3-dkim python3-nacl python3-cryptography opendkim opendkim-tools mariadb-server-core mariadb-client-core
 	dovecot-imapd dovecot-pop3d"
 fuzz="$clang ccache"

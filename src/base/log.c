@@ -16,6 +16,7 @@
 #include "base/log_ring.h"
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -300,11 +301,98 @@ static void tell_losses(void)
 		atomic_fetch_add(&lost_lines, lost);
 }
 
+/* ---- counts ---- */
+
+enum count_state { COUNT_EMPTY, COUNT_BEING_MADE, COUNT_READY };
+struct count {
+	_Atomic int state;
+	_Atomic uint64_t n;
+	const char *event;
+	enum log_key key;
+	char label[LOG_LABEL_MAX];
+};
+static struct count counts[LOG_COUNTS_MAX];
+
+static bool is_label_key(enum log_key key)
+{
+	return key == LOG_KEY_rule || key == LOG_KEY_code || key == LOG_KEY_service;
+}
+
+/* Values of these keys are words of ours and numbers of three digits: few. */
+static size_t label_of(const struct log_field *f, char out[LOG_LABEL_MAX])
+{
+	size_t n = 0;
+
+	if (!f->is_str)
+		return (size_t)snprintf(out, LOG_LABEL_MAX, "%d", (int)(f->i % 1000));
+	for (; n < f->s.n && n < LOG_LABEL_MAX - 1; n++)
+		out[n] = is_plain((struct str){f->s.p + n, 1}) ? f->s.p[n] : '_';
+	out[n] = 0;
+	return n;
+}
+
+/* True: it is this one, made now if it was empty. */
+static bool claim(struct count *c, const char *event, enum log_key key, const char *label)
+{
+	int empty = COUNT_EMPTY;
+
+	if (atomic_compare_exchange_strong(&c->state, &empty, COUNT_BEING_MADE)) {
+		c->event = event;
+		c->key = key;
+		snprintf(c->label, sizeof(c->label), "%s", label);
+		atomic_store(&c->state, COUNT_READY);
+		return true;
+	}
+	while (atomic_load_explicit(&c->state, memory_order_acquire) == COUNT_BEING_MADE)
+		sched_yield();
+	return (c->event == event || strcmp(c->event, event) == 0) && c->key == key &&
+	       strcmp(c->label, label) == 0;
+}
+
+/* A full table counts what is new nowhere: there are fewer events than that. */
+static void count_event(const char *event, const struct log_field *f, size_t n)
+{
+	char label[LOG_LABEL_MAX] = "";
+	enum log_key key = LOG_KEY_COUNT;
+	struct str name = str_of(event);
+
+	for (size_t i = 0; i < n && key == LOG_KEY_COUNT; i++)
+		if (is_label_key(f[i].key)) {
+			key = f[i].key;
+			(void)label_of(&f[i], label);
+		}
+	uint64_t at = str_hash(name) ^ (str_hash(str_of(label)) * 31);
+	for (size_t i = 0; i < LOG_COUNTS_MAX; i++) {
+		struct count *c = &counts[(at + i) % LOG_COUNTS_MAX];
+		if (claim(c, event, key, label)) {
+			atomic_fetch_add_explicit(&c->n, 1, memory_order_relaxed);
+			return;
+		}
+	}
+}
+
+size_t log_counts(struct log_count out[LOG_COUNTS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < LOG_COUNTS_MAX; i++) {
+		struct count *c = &counts[i];
+		if (atomic_load_explicit(&c->state, memory_order_acquire) != COUNT_READY)
+			continue;
+		out[n].event = c->event;
+		out[n].key = c->key == LOG_KEY_COUNT ? "" : key_names[c->key];
+		memcpy(out[n].label, c->label, sizeof(c->label));
+		out[n++].n = atomic_load_explicit(&c->n, memory_order_relaxed);
+	}
+	return n;
+}
+
 void log_fields(enum log_level level, const char *event, const struct log_field *f, size_t n)
 {
 	int sys = errno;
 	struct line l;
 
+	count_event(event, f, n);
 	if (!log_enabled(level))
 		return;
 	format(&l, clock_wall_us(), level, str_of(process_role), event, f, n);

@@ -51,6 +51,18 @@ struct log_ring;
 void log_to_ring(struct log_ring *r); /* to the log role; NULL: to the descriptor */
 void log_to_fd(int fd);               /* where there is no ring; -1: standard error */
 
+/* How often each event happened in this process since its start, also where its level is not written: events
+ * are counted apart by rule, reply code or service where they have one. For `pabal status` and metrics. */
+enum { LOG_COUNTS_MAX = 192, LOG_LABEL_MAX = 32 };
+struct log_count {
+	const char *event; /* as a literal */
+	const char *key;   /* "rule", "code", "service"; "" */
+	char label[LOG_LABEL_MAX];
+	uint64_t n;
+};
+/* Fills out; how many there are. */
+size_t log_counts(struct log_count out[LOG_COUNTS_MAX]);
+
 /* Thread-local context, copied; empty strings clear. */
 void log_context(struct str sid, struct str qid, struct str account);
 void log_context_clear(void);

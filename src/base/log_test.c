@@ -140,10 +140,39 @@ static void test_ring(void **state)
 	close(wake);
 }
 
+static uint64_t counted(const char *event, const char *key, const char *label)
+{
+	static struct log_count all[LOG_COUNTS_MAX];
+	size_t n = log_counts(all);
+
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(all[i].event, event) && !strcmp(all[i].key, key) && !strcmp(all[i].label, label))
+			return all[i].n;
+	return 0;
+}
+
+/* Also what is not written; apart by rule, code or service. */
+static void test_counts(void **state)
+{
+	log_set_level(LOG_ERROR);
+	for (int i = 0; i < 3; i++)
+		log_event(LOG_DEBUG, "count.one", K_STR(from, STR("a@b")));
+	log_event(LOG_INFO, "count.two", K_CSTR(rule, "no_relay"), K_INT(code, 550));
+	log_event(LOG_INFO, "count.two", K_INT(code, 451));
+	log_event(LOG_INFO, "count.two", K_INT(code, 451), K_CSTR(service, "smtp"));
+	log_event(LOG_INFO, "count.two", K_CSTR(service, "evil\"} 1"));
+	log_set_level(LOG_INFO);
+	assert_int_equal(3, counted("count.one", "", ""));
+	assert_int_equal(1, counted("count.two", "rule", "no_relay"));
+	assert_int_equal(2, counted("count.two", "code", "451"));
+	assert_int_equal(1, counted("count.two", "service", "evil___1"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_line), cmocka_unit_test(test_dates), cmocka_unit_test(test_escapes),
+		cmocka_unit_test(test_counts),      cmocka_unit_test(test_line),
+		cmocka_unit_test(test_dates),       cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_long_values), cmocka_unit_test(test_ring),
 	};
 	return RUN_TESTS(tests);

@@ -109,6 +109,7 @@ static const char *greeting(enum listener_service service)
 	case SERVICE_LMTP:
 	case SERVICE_LOCAL: return "220 ";
 	case SERVICE_AUTH: return "VERSION";
+	case SERVICE_METRICS: return "HTTP/1.1 200";
 	case SERVICE_COUNT: break;
 	}
 	return "";
@@ -118,6 +119,9 @@ static enum outcome_of_probe ask(struct probe *p, const struct listener *l)
 {
 	if (l->tls == LISTENER_TLS_IMPLICIT && !shake_hands(p))
 		return PROBE_NO_TLS;
+	if (l->service == SERVICE_METRICS &&
+	    send(p->fd, "GET /metrics HTTP/1.0\r\n\r\n", 25, MSG_NOSIGNAL) != 25)
+		return PROBE_SILENT;
 	if (!read_banner(p))
 		return PROBE_SILENT;
 	return str_starts(buf_str(&p->banner), str_of(greeting(l->service))) ? PROBE_GOOD : PROBE_OTHER;

@@ -51,7 +51,8 @@ static void collect(struct cli *cli, struct openings *o)
 		bool outside = false;
 		for (size_t k = 0; k < l[i].address.n; k++)
 			outside |= !is_loopback(l[i].address.v[k]);
-		if (l[i].port && outside && l[i].service != SERVICE_LMTP)
+		if (l[i].port && outside && l[i].service != SERVICE_LMTP &&
+		    l[i].service != SERVICE_METRICS)
 			add(o, l[i].port, config_service_name(l[i].service));
 	}
 	if (o->n && !cli_has(cli, "--no-web")) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * Listeners: the standard nine are always there and can be changed or switched off by a section
+ * Listeners: the standard ten are always there and can be changed or switched off by a section
  * of their name; sections of other names add to them.
  */
 #include "config/config_int.h"
@@ -24,6 +24,7 @@ static const struct {
 	[SERVICE_POP3S] = {"pop3s", 995, LISTENER_TLS_IMPLICIT},
 	[SERVICE_LOCAL] = {"local", 0, LISTENER_TLS_NONE},
 	[SERVICE_AUTH] = {"auth", 0, LISTENER_TLS_NONE},
+	[SERVICE_METRICS] = {"metrics", 0, LISTENER_TLS_NONE},
 };
 
 const char *config_service_name(enum listener_service service)
@@ -135,7 +136,7 @@ static void set_addresses(struct listener_builder *b, struct listener *l)
 	static const struct str loopback[] = {{"127.0.0.1", 9}};
 	if (option(b, LISTENER_OPTION_ADDRESS, &v))
 		l->address = v.items;
-	else if (l->service == SERVICE_LMTP)
+	else if (l->service == SERVICE_LMTP || l->service == SERVICE_METRICS)
 		l->address = (struct config_list){loopback, 1};
 	else
 		l->address = b->c->values[SETTING_INET_INTERFACES].items;
@@ -153,7 +154,7 @@ static void set_port(struct listener_builder *b, struct listener *l)
 	int64_t base = b->c->values[SETTING_PORT_BASE].number;
 	int64_t port = l->service == SERVICE_LMTP && base == 0 ? 0 : base + services[l->service].port;
 	bool unix_only = l->service == SERVICE_LOCAL || l->service == SERVICE_AUTH;
-	if (unix_only)
+	if (unix_only || l->service == SERVICE_METRICS)
 		port = 0;
 	if (option(b, LISTENER_OPTION_PORT, &v))
 		port = v.number;
@@ -229,6 +230,9 @@ static void build_one(struct listener_builder *b)
 	l.proxy_from = networks_option(b, LISTENER_OPTION_PROXY_FROM);
 	l.xclient_from = networks_option(b, LISTENER_OPTION_XCLIENT_FROM);
 	l.plaintext_auth_from = networks_option(b, LISTENER_OPTION_PLAINTEXT_AUTH_FROM);
+	/* Figures are told only where somebody asks for a port or a socket. */
+	if (l.service == SERVICE_METRICS && l.port == 0 && l.unix_path.n == 0)
+		return;
 	if (l.port == 0 && l.unix_path.n == 0)
 		assignments_problem(b->as, b->s->any, false, "listener %s has neither port nor unix_path",
 				    b->s->title);

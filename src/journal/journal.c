@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -112,6 +113,8 @@ struct journal {
 	uint64_t nonce, generation, last_written;
 	uint64_t void_first, void_last; /* still to be voided; 0: nothing */
 	int64_t blocked_since_us;       /* no segment has been free since; 0: not blocked */
+
+	_Atomic uint64_t sync_counts[JOURNAL_SYNC_BOUNDS + 1], sync_us;
 };
 
 /* ---- entries ---------------------------------------------------------------------------- */
@@ -526,6 +529,19 @@ static struct entry *void_entry(uint64_t first, uint64_t last)
 	return e;
 }
 
+static const uint32_t sync_bounds_us[JOURNAL_SYNC_BOUNDS] = {
+	100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 1000000,
+};
+
+static void sync_took(struct journal *j, int64_t us)
+{
+	size_t i = 0;
+	while (i < JOURNAL_SYNC_BOUNDS && us > (int64_t)sync_bounds_us[i])
+		i++;
+	atomic_fetch_add_explicit(&j->sync_counts[i], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&j->sync_us, (uint64_t)us, memory_order_relaxed);
+}
+
 static bool batch_write_into(struct journal *j, struct segment *s, bool fresh, struct batch *b,
 			     struct err *err)
 {
@@ -552,8 +568,10 @@ static bool batch_write_into(struct journal *j, struct segment *s, bool fresh, s
 	gather_add(&g, zero_block, block_room(bytes) - bytes, err);
 	gather_flush(&g, err);
 	free(v);
+	int64_t began_us = clock_mono_us();
 	if (g.ok && file_fdatasync(s->fd) != 0)
 		g.ok = err_sys(err, "cannot sync the journal");
+	sync_took(j, clock_mono_us() - began_us);
 	if (g.ok)
 		j->at = start + block_room(bytes);
 	return g.ok;
@@ -857,6 +875,14 @@ uint64_t journal_watermark(struct journal *j)
 {
 	LOCK_SCOPED(&j->lock);
 	return j->watermark;
+}
+
+void journal_sync_times(struct journal *j, struct journal_sync_times *out)
+{
+	memcpy(out->bounds_us, sync_bounds_us, sizeof out->bounds_us);
+	for (size_t i = 0; i <= JOURNAL_SYNC_BOUNDS; i++)
+		out->counts[i] = atomic_load_explicit(&j->sync_counts[i], memory_order_relaxed);
+	out->sum_us = atomic_load_explicit(&j->sync_us, memory_order_relaxed);
 }
 
 unsigned journal_fill(struct journal *j)

@@ -95,6 +95,14 @@ uint64_t journal_committed(struct journal *j); /* highest durable sequence numbe
 uint64_t journal_watermark(struct journal *j); /* all below is settled */
 /* Fill in percent of segments in use; for back-pressure. */
 unsigned journal_fill(struct journal *j);
+/* How long the sync of a batch took, since the start: counts[i] up to bounds_us[i], the last one beyond. */
+enum { JOURNAL_SYNC_BOUNDS = 12 };
+struct journal_sync_times {
+	uint32_t bounds_us[JOURNAL_SYNC_BOUNDS];
+	uint64_t counts[JOURNAL_SYNC_BOUNDS + 1];
+	uint64_t sum_us;
+};
+void journal_sync_times(struct journal *j, struct journal_sync_times *out);
 
 /* Commits CHECKPOINT(p, extra), waits for it, then recycles segments wholly below p and removes
  * side files of records below it. extra holds the watermarks of other journals; given back by

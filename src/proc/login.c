@@ -17,6 +17,7 @@
 #include "imap/imap.h"
 #include "pop3/pop3.h"
 #include "proc/door_int.h"
+#include "proc/metrics.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,11 +27,14 @@
 
 enum { HANDOVER_WAIT_MS = 5000, INPUT_MAX = 32768 };
 
+enum { METRICS_CONNECTIONS = 20 }; /* of one address */
+
 struct login_role {
 	struct role *role;
 	struct door_tls tls;
 	struct door_auth auth;
 	struct door door;
+	struct metrics *metrics;
 };
 
 struct handing {
@@ -200,6 +204,7 @@ static void *login_create(struct role *r)
 	struct login_role *l = mem_new(struct login_role);
 
 	l->role = r;
+	l->metrics = metrics_new(r);
 	door_tls_init(&l->tls, r);
 	return l;
 }
@@ -207,7 +212,11 @@ static void *login_create(struct role *r)
 static void login_on_master(struct role *r, struct message *m)
 {
 	struct login_role *l = r->state;
-	(void)door_tls_on_master(&l->tls, m);
+
+	if (m->type == MSG_status_told)
+		metrics_on_master(l->metrics, m);
+	else
+		(void)door_tls_on_master(&l->tls, m);
 }
 
 static bool login_prepare(struct role *r, struct sandbox *s, struct err *err)
@@ -225,6 +234,12 @@ static void fill_listener(void *ctx, const struct listener *l, struct net_listen
 	CONFIG_SCOPED c = role_config(login->role);
 	bool imap = l->service == SERVICE_IMAP || l->service == SERVICE_IMAPS;
 
+	if (l->service == SERVICE_METRICS) {
+		n->protocol = &metrics_protocol;
+		n->owner = login->metrics;
+		n->per_source_max = METRICS_CONNECTIONS;
+		return;
+	}
 	n->protocol = l->service == SERVICE_AUTH ? &dovecot_auth_protocol
 		      : imap			  ? &imap_login_protocol
 						  : &pop3_login_protocol;

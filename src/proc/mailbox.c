@@ -647,9 +647,7 @@ static void role_mailbox_status(struct role *r, struct json_writer *w)
 	json_write_member_int(w, "handovers", (int64_t)m->handovers);
 	json_write_member_int(w, "handovers_refused", (int64_t)m->refused);
 	lock_drop(&m->lock);
-	json_write_member_int(w, "journal_fill_percent", journal_fill(m->journal));
-	json_write_member_int(w, "journal_committed", (int64_t)journal_committed(m->journal));
-	json_write_member_int(w, "journal_watermark", (int64_t)journal_watermark(m->journal));
+	role_journal_status(m->journal, w);
 }
 
 const struct role_form role_form_mailbox = {

@@ -26,7 +26,7 @@
 enum {
 	PING_EVERY_MS = 10000, PONG_LATE_MS = 60000, BACKOFF_STEP_MS = 100, BACKOFF_MAX_MS = 10000,
 	LIFE_FORGETS_MS = 60000, /* a child that lived so long begins without backoff */
-	SUSPECT_FORGET_MS = 3600000, STATUS_MAX = 8192, DESCRIPTORS_WANTED = 65536,
+	SUSPECT_FORGET_MS = 3600000, STATUS_MAX = 32768, DESCRIPTORS_WANTED = 65536,
 };
 enum { EXIT_CONFIG = 78, EXIT_SOFTWARE = 70 };
 
@@ -218,6 +218,8 @@ static void on_child(void *ctx, struct channel *ch, uint64_t id, struct message 
 	else if (msg->type == MSG_role_taken && c->role == ROLE_KEYS &&
 		 msg->role_taken.generation == c->master->generation)
 		tell_certificates(c->master);
+	else if (msg->type == MSG_status_wanted && c->role == ROLE_LOGIN)
+		control_status_wanted(c);
 	else if (msg->type == MSG_role_drained)
 		c->ended = true;
 }
@@ -541,6 +543,8 @@ static int next_timeout(const struct master *m)
 	for (const struct child *c = m->child; c < m->child + m->child_n; c++)
 		if (c->state == CHILD_DOWN && c->next_start_ms < next)
 			next = c->next_start_ms;
+	if (m->tell_status_ms && m->tell_status_ms < next)
+		next = m->tell_status_ms;
 	for (const struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++)
 		if (c->fd >= 0 && c->answer_at_ms && c->answer_at_ms < next)
 			next = c->answer_at_ms;

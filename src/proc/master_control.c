@@ -184,8 +184,35 @@ static bool pongs_are_in(const struct master *m)
 	return true;
 }
 
+void control_status_wanted(struct child *c)
+{
+	c->wants_status = true;
+	if (c->master->tell_status_ms)
+		return;
+	master_ping(c->master);
+	c->master->tell_status_ms = clock_mono_ms() + PONG_WAIT_MS;
+}
+
+static void tell_status(struct master *m)
+{
+	BUF_SCOPED out = {0};
+
+	if (!m->tell_status_ms || (clock_mono_ms() < m->tell_status_ms && !pongs_are_in(m)))
+		return;
+	m->tell_status_ms = 0;
+	write_status(m, &out);
+	FD_SCOPED fd = sealed_make("status", buf_str(&out));
+	for (struct child *c = m->child; fd >= 0 && c < m->child + m->child_n; c++) {
+		struct message told = {.type = MSG_status_told, .status_told = {.json = fd}};
+		if (c->wants_status && c->state == CHILD_READY)
+			(void)channel_post(c->ch, &told);
+		c->wants_status = false;
+	}
+}
+
 void control_answer_due(struct master *m)
 {
+	tell_status(m);
 	for (struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++) {
 		if (c->fd < 0 || c->answer_at_ms == 0 ||
 		    (clock_mono_ms() < c->answer_at_ms && !pongs_are_in(m)))

@@ -56,6 +56,7 @@ struct child {
 	bool drain_sent, aborted;
 	char sandbox[256];
 	char why[512]; /* of role_failed */
+	bool wants_status; /* for its metrics */
 	struct buf status; /* JSON of the last pong */
 };
 
@@ -116,6 +117,7 @@ struct master {
 	int64_t start_ms, ready_after_ms, started_unix;
 	int64_t began_us; /* of the clock: names this life to those who keep count */
 	int64_t next_ping_ms, next_ticket_keys_ms;
+	int64_t tell_status_ms; /* to roles that want it, at the latest; 0: none does */
 	/* stop */
 	int64_t stop_deadline_ms; /* 0: not stopping */
 	unsigned stop_phase;
@@ -192,6 +194,7 @@ bool control_open(struct master *m, struct err *err) MUST_CHECK;
 void control_accept(struct master *m);
 void control_read(struct master *m, struct control_client *c);
 void control_answer_due(struct master *m);
+void control_status_wanted(struct child *c); /* a role asks what `pabal status` would */
 void control_close(struct master *m);
 void control_adopt(struct master *m); /* who asked the program before us for the upgrade */
 void control_upgraded(struct master *m, bool good, struct str problems); /* they are told */

@@ -47,6 +47,10 @@ struct queue_role {
 	struct settle_table settle;
 	struct lookup_cache *recipients, *accounts; /* by address; only what exists is remembered */
 	struct suspicion *suspicions;               /* told before the queue is open */
+	struct lock ages_lock;
+	/* guarded by ages_lock: as of ages_ms */
+	struct queue_ages ages;
+	int64_t ages_ms;
 	atomic_bool stopped;
 };
 
@@ -367,6 +371,7 @@ static void *queue_create(struct role *r)
 	struct queue_role *q = mem_new(struct queue_role);
 
 	q->role = r;
+	lock_init(&q->ages_lock, LOCK_LEAF);
 	settle_init(&q->settle, r);
 	q->recipients = lookup_cache_new();
 	q->accounts = lookup_cache_new();
@@ -501,6 +506,27 @@ static void queue_configured(struct role *r)
 	forget(r->state);
 }
 
+static void write_ages(struct queue_role *q, struct json_writer *w)
+{
+	enum { KEPT_MS = 10000 };
+	int64_t now = clock_mono_ms();
+
+	lock_take(&q->ages_lock);
+	bool old = !q->ages_ms || now - q->ages_ms > KEPT_MS;
+	if (old)
+		q->ages_ms = now;
+	struct queue_ages ages = q->ages;
+	lock_drop(&q->ages_lock);
+	if (old) {
+		queue_ages(q->queue, &ages);
+		LOCK_SCOPED(&q->ages_lock);
+		q->ages = ages;
+	}
+	json_write_member_int(w, "held", (int64_t)ages.held);
+	json_write_member_int(w, "oldest_s", ages.oldest_s ? clock_wall_s() - (int64_t)ages.oldest_s : 0);
+	json_write_member_int(w, "disk_free_bytes", (int64_t)ages.disk_free);
+}
+
 static void queue_status(struct role *r, struct json_writer *w)
 {
 	struct queue_role *q = r->state;
@@ -515,9 +541,8 @@ static void queue_status(struct role *r, struct json_writer *w)
 	json_write_member_int(w, "placed", (int64_t)n.placed);
 	json_write_member_int(w, "bounced", (int64_t)n.bounced);
 	json_write_member_int(w, "relayed", (int64_t)n.relayed);
-	json_write_member_int(w, "journal_fill_percent", journal_fill(j));
-	json_write_member_int(w, "journal_committed", (int64_t)journal_committed(j));
-	json_write_member_int(w, "journal_watermark", (int64_t)journal_watermark(j));
+	write_ages(q, w);
+	role_journal_status(j, w);
 }
 
 const struct role_form role_form_queue = {

@@ -26,6 +26,7 @@ enum {
 	FD_CRASH = 5,
 	FD_LOG_WAKE = 6,
 	SNAPSHOT_MAX = 4 << 20,
+	STATUS_MAX = 32768, /* as messages.def says */
 	EXIT_CANNOT_START = 70
 };
 
@@ -157,6 +158,25 @@ static void take_listeners(struct role *r)
 	free(old);
 }
 
+/* [["smtp.rcpt.refuse", "rule", "unlisted", 12], ...] */
+static void write_events(struct json_writer *w)
+{
+	struct log_count counts[LOG_COUNTS_MAX];
+	size_t n = log_counts(counts);
+
+	json_write_name(w, STR("events"));
+	json_write_array_begin(w);
+	for (size_t i = 0; i < n; i++) {
+		json_write_array_begin(w);
+		json_write_str(w, str_of(counts[i].event));
+		json_write_str(w, str_of(counts[i].key));
+		json_write_str(w, str_of(counts[i].label));
+		json_write_u64(w, counts[i].n);
+		json_write_array_end(w);
+	}
+	json_write_array_end(w);
+}
+
 static void write_status(struct role *r, struct buf *out)
 {
 	struct json_writer w;
@@ -178,6 +198,7 @@ static void write_status(struct role *r, struct buf *out)
 		json_write_member_int(&w, "refused", (int64_t)n.refused);
 		json_write_member_int(&w, "workers", n.workers);
 	}
+	write_events(&w);
 	if (r->form->status)
 		r->form->status(r, &w);
 	json_write_object_end(&w);
@@ -195,7 +216,7 @@ static void pong(void *ctx)
 
 	write_status(p->role, &status);
 	struct message m = {.type = MSG_role_pong,
-			    .role_pong = {p->nonce, status.n <= 8192 ? buf_str(&status) : STR("{}")}};
+			    .role_pong = {p->nonce, status.n <= STATUS_MAX ? buf_str(&status) : STR("{}")}};
 	role_post(p->role, &m);
 	free(p);
 }

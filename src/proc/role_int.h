@@ -110,6 +110,10 @@ unsigned role_mailbox_of(struct role *r, struct str account);
 enum preload { PRELOAD_CHARSETS = 1, PRELOAD_SQLITE = 2, PRELOAD_TLS = 4 };
 bool preload(unsigned what, struct err *err) MUST_CHECK;
 
+/* proc/journal_status.c: of the role's journal, members of an object. */
+struct journal;
+void role_journal_status(struct journal *j, struct json_writer *w);
+
 /* proc/memory.c: own memory, in KiB, from /proc/self/smaps_rollup opened before. */
 struct memory_use {
 	uint64_t pss_kib, private_kib, rss_kib;

@@ -75,7 +75,8 @@ enum role_id role_of_service(enum listener_service service)
 	case SERVICE_IMAPS:
 	case SERVICE_POP3:
 	case SERVICE_POP3S:
-	case SERVICE_AUTH: return ROLE_LOGIN;
+	case SERVICE_AUTH:
+	case SERVICE_METRICS: return ROLE_LOGIN;
 	case SERVICE_COUNT: break;
 	}
 	return ROLE_LOGIN;

@@ -486,9 +486,7 @@ static void smtp_status(struct role *r, struct json_writer *w)
 	struct smtp_role *s = r->state;
 
 	json_write_member_int(w, "messages", (int64_t)atomic_load(&s->messages));
-	json_write_member_int(w, "journal_fill_percent", journal_fill(s->journal));
-	json_write_member_int(w, "journal_committed", (int64_t)journal_committed(s->journal));
-	json_write_member_int(w, "journal_watermark", (int64_t)journal_watermark(s->journal));
+	role_journal_status(s->journal, w);
 	json_write_member_int(w, "pressure", pressure(s));
 }
 

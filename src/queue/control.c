@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "json/json.h"
+#include <sys/statvfs.h>
 
 #include <string.h>
 
@@ -122,6 +123,27 @@ static void history(struct queue *q, struct str only, struct json_writer *w)
 		}
 	}
 	json_write_array_end(w);
+}
+
+static bool add_age(void *ctx, struct deferred *d)
+{
+	struct queue_ages *a = ctx;
+	a->held += d->held;
+	a->remote += d->kind == ACTION_REMOTE;
+	if (!d->held && (!a->oldest_s || d->received_s < a->oldest_s))
+		a->oldest_s = d->received_s;
+	return true;
+}
+
+void queue_ages(struct queue *q, struct queue_ages *out)
+{
+	struct statvfs fs;
+	*out = (struct queue_ages){0};
+	spool_walk(q, add_age, out);
+	if (fstatvfs(q->deferred_fd, &fs) == 0) {
+		out->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+		out->disk_total = (uint64_t)fs.f_blocks * fs.f_frsize;
+	}
 }
 
 static void refuse(struct json_writer *w, const char *kind, const char *text)

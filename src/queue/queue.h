@@ -103,5 +103,11 @@ struct queue_counts {
 	uint64_t waiting, waiting_bytes, deferred, planned, placed, relayed, bounced;
 };
 void queue_counts(struct queue *q, struct queue_counts *out);
+/* A walk through all that waits, with the lock now and then: not for every message. */
+struct queue_ages {
+	uint64_t held, remote, oldest_s; /* wall clock of the oldest not held; 0: none */
+	uint64_t disk_free, disk_total;  /* bytes, where the spool is */
+};
+void queue_ages(struct queue *q, struct queue_ages *out);
 /* JSON requests of `pabal queue`: {"verb":"queue.list"}, {"verb":"queue.show","id":...}, "queue.status". */
 void queue_control(struct queue *q, struct str request_json, struct buf *reply_json);
