@@ -103,3 +103,20 @@ void lookup_cache_forget(struct lookup_cache *c)
 	c->generation++;
 	clear(c);
 }
+
+struct str lookup_cache_domain(struct str address)
+{
+	size_t at = str_find_last_byte(address, '@');
+
+	if (at == STR_NPOS || at == 0)
+		return STR_NONE;
+	for (size_t i = 0; i < address.n; i++) {
+		unsigned char c = (unsigned char)address.p[i];
+		bool good = i < at   ? ascii_is(c, ASCII_ATEXT) || c == '.'
+			    : i > at ? ascii_is(c, ASCII_LOWER | ASCII_DIGIT) || c == '.' || c == '-'
+				     : true;
+		if (!good)
+			return STR_NONE;
+	}
+	return str_from(address, at);
+}

@@ -26,3 +26,6 @@ bool lookup_cache_get(struct lookup_cache *c, struct str key, struct arena *a, s
 void lookup_cache_put(struct lookup_cache *c, uint64_t generation, struct str key, struct str value,
 		      unsigned life_s);
 void lookup_cache_forget(struct lookup_cache *c);
+/* "@domain", under which the verdict "not ours" holds for all plain addresses there (the directory asks for
+ * nothing but the domain then); empty: this address is not plain. */
+struct str lookup_cache_domain(struct str address);

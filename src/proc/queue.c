@@ -101,6 +101,13 @@ static bool resolve(void *ctx, struct str address, struct arena *a, struct desti
 
 	if (address.n > 320)
 		return err_set(err, ERR_SYNTAX, "address too long");
+	struct str domain = lookup_cache_domain(address);
+	if (domain.n && lookup_cache_get(q->recipients, domain, a, &list)) {
+		*out = arena_new_of(a, struct destination);
+		**out = (struct destination){DESTINATION_REMOTE, arena_str(a, address)};
+		*out_n = 1;
+		return true;
+	}
 	if (lookup_cache_get(q->recipients, address, a, &list))
 		return read_list(list, a, out, out_n) || err_set(err, ERR_CORRUPT, "bad list of recipients");
 	if (!ask(q, &m, a, &r, err))
@@ -118,6 +125,9 @@ static bool resolve(void *ctx, struct str address, struct arena *a, struct desti
 		return err_set(err, ERR_CORRUPT, "bad list of recipients");
 	if (*out_n == 1 && (*out)[0].kind == DESTINATION_LOCAL)
 		lookup_cache_put(q->recipients, generation, address, list, CACHE_S);
+	else if (*out_n == 1 && (*out)[0].kind == DESTINATION_REMOTE && domain.n &&
+		 str_eq((*out)[0].address, address))
+		lookup_cache_put(q->recipients, generation, domain, STR_NONE, CACHE_S);
 	return true;
 }
 

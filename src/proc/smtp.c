@@ -42,9 +42,16 @@ struct smtp_role {
 	const struct smtp_users *users;  /* NULL: all */
 	struct public_suffixes *suffixes;
 	struct lookup_cache *recipients; /* verdict and canonical address by address */
+	struct lookup_cache *senders;    /* those who may: ticket by account, address and ticket */
 };
 
 /* ---- look-ups ----------------------------------------------------------------------------------- */
+
+static void forget(struct smtp_role *s)
+{
+	lookup_cache_forget(s->recipients);
+	lookup_cache_forget(s->senders);
+}
 
 static bool ask(struct smtp_role *s, const struct message *q, struct arena *a, struct message *r)
 {
@@ -69,6 +76,11 @@ static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, st
 
 	if (address.n > 320)
 		return RCPT_UNKNOWN;
+	struct str domain = lookup_cache_domain(address);
+	if (domain.n && lookup_cache_get(s->recipients, domain, a, &known)) {
+		*out_canonical = arena_str(a, address);
+		return RCPT_REMOTE;
+	}
 	if (lookup_cache_get(s->recipients, address, a, &known)) {
 		*out_canonical = str_from(known, 1);
 		return (enum rcpt_verdict)known.p[0];
@@ -78,7 +90,9 @@ static enum rcpt_verdict rcpt(void *ctx, struct str address, struct arena *a, st
 	v = r.rcpt_lookup_result.code <= RCPT_FORWARD ? (enum rcpt_verdict)r.rcpt_lookup_result.code
 						      : RCPT_TEMP;
 	*out_canonical = r.rcpt_lookup_result.canonical;
-	if (v != RCPT_TEMP) {
+	if (v == RCPT_REMOTE && domain.n && str_eq(*out_canonical, address)) {
+		lookup_cache_put(s->recipients, generation, domain, STR_NONE, CACHE_LOCAL_S);
+	} else if (v != RCPT_TEMP) {
 		char first = (char)v;
 		lookup_cache_put(s->recipients, generation, address,
 				 arena_cat(a, (struct str){&first, 1}, *out_canonical),
@@ -94,9 +108,19 @@ static int sender(void *ctx, const struct smtp_sender *who, struct arena *a, str
 
 	if (who->account.n > 320 || who->address.n > 320 || who->ticket.n > 512)
 		return 0;
+	struct smtp_role *s = ctx;
+	uint64_t generation = lookup_cache_generation(s->senders);
+	struct str key = arena_fmt(a, "%.*s %.*s %.*s", STR_ARG(who->account), STR_ARG(who->address),
+				   STR_ARG(who->ticket)), known;
+	if (lookup_cache_get(s->senders, key, a, &known)) { /* yes, with this ticket */
+		*out_ticket = known;
+		return 1;
+	}
 	if (!ask(ctx, &q, a, &r))
 		return 2;
 	*out_ticket = r.sender_check_result.ticket;
+	if (r.sender_check_result.code == 1)
+		lookup_cache_put(s->senders, generation, key, *out_ticket, CACHE_LOCAL_S);
 	return (int)r.sender_check_result.code;
 }
 
@@ -248,7 +272,7 @@ static void smtp_on_message(void *ctx, struct channel *ch, uint64_t id, struct m
 	(void)ch;
 	(void)id;
 	if (m->type == MSG_invalidate) {
-		lookup_cache_forget(s->recipients);
+		forget(s);
 	} else if (m->type == MSG_pressure) {
 		atomic_store(&s->pressure, m->pressure.level <= 2 ? (int)m->pressure.level : 2);
 	} else if (m->type == MSG_settled) {
@@ -265,7 +289,7 @@ static void smtp_on_lost(void *ctx, struct channel *ch)
 
 	(void)ch;
 	if (p->kind == CHANNEL_LOOKUP)
-		lookup_cache_forget(s->recipients);
+		forget(s);
 	if (p->kind == CHANNEL_ACCEPTED)
 		atomic_store(&s->pressure, 0); /* the journal's fill is the limit meanwhile */
 }
@@ -301,6 +325,7 @@ static void *smtp_create(struct role *r)
 
 	s->role = r;
 	s->recipients = lookup_cache_new();
+	s->senders = lookup_cache_new();
 	door_tls_init(&s->tls, r);
 	return s;
 }
@@ -384,6 +409,7 @@ static bool smtp_prepare(struct role *r, struct sandbox *box, struct err *err)
 	read_users(s);
 	lookup_cache_configured(s->recipients, c);
 	s->suffixes = public_suffixes_open(); /* a file */
+	lookup_cache_configured(s->senders, c);
 	return preload(PRELOAD_TLS, err) && door_tls_prepare(&s->tls, err) && open_journal(s, box, err);
 }
 
@@ -471,7 +497,7 @@ static void smtp_configured(struct role *r)
 
 	door_auth_configured(&s->auth);
 	door_tls_configured(&s->tls);
-	lookup_cache_forget(s->recipients);
+	forget(s);
 }
 
 static void smtp_listeners_changed(struct role *r, struct role_listener *old, size_t old_n)
