@@ -20,7 +20,7 @@
 
 enum {
 	READY_MIN = 50,    /* units that wait in memory for one destination */
-	READY_MAX = 2000,
+	READY_MAX = 4000,
 	READY_PRESSED = 4, /* the same when memory is nearly full */
 	HELD_MIN_S = 60,   /* a dead destination: pause, doubling */
 	HELD_MAX_S = 3600,

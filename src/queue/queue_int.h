@@ -32,7 +32,7 @@ enum {
 	BURST_RATE = 64, /* messages in LINGER_US */
 	BURST_ITEMS = 8000,
 	BATCH_BYTES = 8 * 1024 * 1024,
-	ITEMS_MAX = 4000,
+	ITEMS_MAX = 8000,
 	ITEM_BYTES_MAX = 128 * 1024 * 1024
 };
 
