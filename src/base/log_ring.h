@@ -4,8 +4,8 @@
  * base/log_ring.h: lines of one process on their way to the log role, in memory that both map.
  *
  * A socket between two processes holds some hundred lines, less than a burst of mail makes while the
- * reader waits for a processor; this holds LOG_RING_BYTES of them, and a line costs a copy, a system call only when
- * the reader sleeps. What a process wrote before it crashed is still read, and so is what the reader had
+ * reader waits for a processor; this holds LOG_RING_BYTES of them, and a line costs a copy, and a system
+ * call only when the reader sleeps. What a process wrote before it crashed is still read, and so is what the reader had
  * not taken when it crashed.
  *
  * One process writes (its threads take turns), one reads. Each treats the other's numbers as hostile: a

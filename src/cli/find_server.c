@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * The run_dir of a server whose configuration file is wrong by now: the administrator has to be able to look and to stop
- * it. Tried: what the file says about run_dir, if a line of it can be read; the usual place beside the
- * file; the default. A server is the right one when it says that it has read this very file.
+ * The run_dir of a server whose configuration file is wrong by now: the administrator has to be able to
+ * look and to stop it. Tried: what the file says about run_dir, if a line of it can be read; the usual
+ * place beside the file; the default. A server is the right one when it says that it has read this very file.
  */
 #include "base/arena.h"
 #include "base/file.h"

@@ -56,8 +56,8 @@ struct net_listener {
 };
 bool net_listen(struct net *n, const struct net_listener *l,
 		struct err *err) MUST_CHECK; /* copies, lists too; from net_start() on */
-/* Ends the listener that was given this pointer, soon and on an event thread. last: nobody else listens on its
- * socket, so what waits there is accepted first, and all its connections but the pumped get
+/* Ends the listener that was given this pointer, soon and on an event thread. last: nobody else listens on
+ * its socket, so what waits there is accepted first, and all its connections but the pumped get
  * WAKE_DRAIN. Otherwise they go on. */
 void net_unlisten(struct net *n, const void *listener, bool last);
 /* New context for every listener that has one (reload); a reference is taken. */

@@ -58,7 +58,7 @@ typedef void door_each(void *ctx, const struct listener *l, struct net_listener 
 /* Opens all of role->listeners that are not open. One with implicit TLS waits for a certificate. */
 bool door_listen(struct role *r, struct door_tls *tls, door_each *each, void *ctx,
 		 struct err *err) MUST_CHECK;
-/* role_form.listeners_changed: the same, then old ones end. A socket that is in both lists loses nobody; of one that
- * is gone, what waits is accepted and sessions end at a command boundary. */
+/* role_form.listeners_changed: the same, then old ones end. A socket that is in both lists loses nobody; of
+ * one that is gone, what waits is accepted and sessions end at a command boundary. */
 void door_listen_again(struct role *r, struct door_tls *tls, door_each *each, void *ctx,
 		       const struct role_listener *old, size_t old_n);

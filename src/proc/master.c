@@ -387,8 +387,8 @@ void master_reopen_logs(struct master *m)
 		}
 }
 
-/* What can change while running; else a line for the administrator. The listeners are changed when all else is
- * right. */
+/* What can change while running; else a line for the administrator. The listeners are changed when all
+ * else is right. */
 static bool acceptable(struct master *m, const struct config *next, struct buf *problems)
 {
 	enum setting first;

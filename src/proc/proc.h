@@ -36,8 +36,9 @@ bool proc_prepare(const struct config *c, struct err *err) MUST_CHECK;
 bool proc_adopt_check(struct err *err) MUST_CHECK;
 #define PROC_ADOPTS "adopts" /* what it then prints */
 
-/* One request to a running master: 's' status, 'r' reload, 'q' stop, 'u' upgrade, 'l' open logs again. The answer
- * is a JSON object; with 'q' it comes when the server has ended, with 'u' when the new program is ready. ERR_NOT_FOUND: no server runs.
+/* One request to a running master: 's' status, 'r' reload, 'q' stop, 'u' upgrade, 'l' open logs again. The
+ * answer is a JSON object; with 'q' it comes when the server has ended, with 'u' when the new program is
+ * ready. ERR_NOT_FOUND: no server runs.
  * ERR_DENIED: not for this user. */
 bool proc_ask_master(const char *run_dir, char request, struct buf *reply, struct err *err) MUST_CHECK;
 
