@@ -8,7 +8,7 @@
 #include "proc/queue_dkim.h"
 #include "auth/ticket.h"
 #include "base/clock.h"
-#include "base/codec.h"
+#include "base/crc32c.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -39,8 +39,10 @@ enum {
 	UNKNOWN_TRIES = 20, UNKNOWN_PAUSE_MS = 100, /* keys may get a new table a moment later than we */
 	SIGNERS_MAX = 2,
 	REQUEST_MAX = 4 << 20,
+	MADE_MAX = 64,
 };
 
+#define MADE_US (30 * 1000000LL) /* made fields serve so long */
 #define CHECKED_US (60 * 1000000LL) /* after pabal dkim check has seen a key: until our cache is over it */
 
 enum sight_state { SIGHT_NEVER, SIGHT_TEMP, SIGHT_MISSING, SIGHT_ANSWERED };
@@ -59,10 +61,21 @@ struct row {
 };
 struct table {
 	atomic_uint refs;
+	uint64_t generation;
 	struct arena *arena;
 	struct map *by_domain; /* the domain's first row */
 	struct row *rows;
 	size_t n;
+};
+/* The fields made for a message that goes to several destinations: one signature serves them all. */
+struct made {
+	struct id id;
+	uint64_t size;
+	uint32_t crc; /* of the content in memory */
+	uint64_t generation; /* of the table */
+	enum { MADE_NONE, MADE_SOON, MADE } state;
+	int64_t since_us;
+	struct buf fields;
 };
 struct queue_dkim {
 	struct role *role;
@@ -73,6 +86,9 @@ struct queue_dkim {
 	struct map *sights; /* "DOMAIN SELECTOR ID" */
 	bool changed;       /* spool/dkim is old */
 	unsigned asking;
+	struct made made[MADE_MAX];
+	size_t made_next;
+	struct cond made_ready;
 	uint64_t signed_n, failed, left; /* messages */
 };
 
@@ -84,6 +100,7 @@ struct queue_dkim *queue_dkim_new(struct role *r)
 	d->spool_fd = -1;
 	d->sights = map_new();
 	lock_init(&d->lock, LOCK_PROC);
+	cond_init(&d->made_ready);
 	return d;
 }
 
@@ -164,6 +181,7 @@ bool queue_dkim_load(struct queue_dkim *d, struct str text, struct err *err)
 	}
 	lock_take(&d->lock);
 	struct table *old = d->table;
+	t->generation = old ? old->generation + 1 : 1;
 	d->table = t;
 	lock_drop(&d->lock);
 	table_unref(old);
@@ -667,6 +685,72 @@ static bool sign_letter(struct signing *s, const struct table *t, struct buf *fi
 	return true;
 }
 
+/* ---- one signature for all destinations ------------------------------------------------------------ */
+
+static bool is_same(const struct made *m, const struct made *key)
+{
+	return m->state != MADE_NONE && memcmp(&m->id, &key->id, sizeof(m->id)) == 0 && m->size == key->size &&
+	       m->crc == key->crc && m->generation == key->generation && key->since_us - m->since_us < MADE_US;
+}
+
+/* With the lock. What there is of the same message; a place of its own, marked, where there is nothing; NULL
+ * when all places are in use. */
+static struct made *find_made(struct queue_dkim *d, const struct made *key, bool *mine)
+{
+	*mine = false;
+	for (size_t i = 0; i < MADE_MAX; i++)
+		if (is_same(&d->made[i], key))
+			return &d->made[i];
+	for (size_t i = 0; i < MADE_MAX; i++) {
+		struct made *m = &d->made[d->made_next];
+		d->made_next = (d->made_next + 1) % MADE_MAX;
+		if (m->state == MADE_SOON)
+			continue;
+		buf_free(&m->fields);
+		*m = *key;
+		m->state = MADE_SOON;
+		*mine = true;
+		return m;
+	}
+	return NULL;
+}
+
+/* True: there are fields, appended. Else *mine is a place to tell the outcome to, or NULL. */
+static bool take_made(struct queue_dkim *d, const struct made *key, struct buf *fields, struct made **mine)
+{
+	bool is_mine;
+
+	*mine = NULL;
+	LOCK_SCOPED(&d->lock);
+	for (;;) {
+		struct made *m = find_made(d, key, &is_mine);
+		if (!m)
+			return false;
+		if (is_mine) {
+			*mine = m;
+			return false;
+		}
+		if (m->state == MADE) {
+			buf_add(fields, buf_str(&m->fields));
+			return true;
+		}
+		net_block_begin(d->role->net);
+		cond_wait(&d->made_ready, &d->lock); /* whoever is at it has a time limit */
+		net_block_end(d->role->net);
+	}
+}
+
+static void tell_made(struct queue_dkim *d, struct made *m, bool good, struct str fields)
+{
+	if (!m)
+		return;
+	LOCK_SCOPED(&d->lock);
+	m->state = good ? MADE : MADE_NONE;
+	if (good)
+		buf_add(&m->fields, fields);
+	cond_broadcast(&d->made_ready);
+}
+
 bool queue_dkim_concerns(struct queue_dkim *d, const struct dkim_letter *m)
 {
 	LOCK_SCOPED(&d->lock);
@@ -680,8 +764,15 @@ bool queue_dkim_sign(struct queue_dkim *d, const struct dkim_letter *m, struct b
 	CONFIG_SCOPED c = role_config(d->role);
 	TABLE_SCOPED t = table_ref(d);
 	struct signing s = {.dkim = d, .letter = m, .config = c, .arena = a};
+	struct made key = {.id = m->id, .size = m->content.n + m->side_bytes,
+			   .generation = t ? t->generation : 0,
+			   .crc = crc32c(0, m->content.p, m->content.n), .since_us = clock_mono_us()};
+	struct made *made;
 
-	bool good = !t || sign_letter(&s, t, fields, err);
+	if (!t || take_made(d, &key, fields, &made))
+		return true;
+	bool good = sign_letter(&s, t, fields, err);
+	tell_made(d, made, good, buf_str(fields));
 	buf_free(&s.head);
 	if (!good) {
 		count(d, &d->failed);

@@ -239,6 +239,17 @@ def test_whose_mail_is_signed(world):
     assert verify(dns, sink.wait(3)[2].content)
 
 
+def test_one_signature_for_many_destinations(world):
+    p, sink, dns = world()
+    publish(dns, records_of(p, "generate", "--domain", DOMAIN, "--type", "rsa", "--selector", "s"))
+    wait_state(p, "s", "active")
+    with p.smtp("submission", "test1") as s:
+        s.sendmail(p.address("test1"), ["x@d%d.example" % i for i in range(40)], "From: %s\r\nSubject: y\r\n\r\nz\r\n"
+                   % p.address("test1"))
+    assert all(verify(dns, m.content) for m in sink.wait(40))
+    assert p.role("keys")["detail"]["dkim_signed"] == 1
+
+
 def test_notices_of_our_own(world):
     """A bounce to elsewhere is signed by the key of this host's domain, where there is one."""
     p, sink, dns = world("hostname = mx.%s\nmydomain = %s\n" % (DOMAIN, DOMAIN), aliases=("out=no@away.example",))
