@@ -251,8 +251,12 @@ static void keys_configured(struct role *r)
 	struct keys_role *k = r->state;
 	CONFIG_SCOPED c = role_config(r);
 
-	keys_dkim_rules(k->dkim, config_str(c, SETTING_HOSTNAME), config_str(c, SETTING_MYDOMAIN),
-			config_networks(c, SETTING_DKIM_SIGN_NETWORKS)->n > 0);
+	keys_dkim_rules(k->dkim, &(struct keys_rules){
+		.hostname = config_str(c, SETTING_HOSTNAME),
+		.mydomain = config_str(c, SETTING_MYDOMAIN),
+		.seal_domain = config_str(c, SETTING_DKIM_SEAL_DOMAIN),
+		.without_ticket = config_networks(c, SETTING_DKIM_SIGN_NETWORKS)->n > 0,
+	});
 }
 
 static bool keys_prepare(struct role *r, struct sandbox *s, struct err *err)

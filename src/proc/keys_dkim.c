@@ -46,7 +46,7 @@ struct keys_dkim {
 	struct key_table table;
 	struct ticket_key mac_key;
 	bool has_mac_key, without_ticket;
-	char hostname[256], mydomain[256];
+	char hostname[256], mydomain[256], seal_domain[256];
 
 	struct lock lock;
 	struct cond work;
@@ -147,12 +147,13 @@ static void put_name(char out[256], struct str s)
 	out[n] = 0;
 }
 
-void keys_dkim_rules(struct keys_dkim *k, struct str hostname, struct str mydomain, bool without_ticket)
+void keys_dkim_rules(struct keys_dkim *k, const struct keys_rules *r)
 {
 	pthread_rwlock_wrlock(&k->rules);
-	put_name(k->hostname, hostname);
-	put_name(k->mydomain, mydomain);
-	k->without_ticket = without_ticket;
+	put_name(k->hostname, r->hostname);
+	put_name(k->mydomain, r->mydomain);
+	put_name(k->seal_domain, r->seal_domain);
+	k->without_ticket = r->without_ticket;
 	pthread_rwlock_unlock(&k->rules);
 }
 
@@ -175,6 +176,9 @@ static bool authorised(const struct keys_dkim *k, const struct msg_dkim_sign *m,
 	struct ticket t;
 	struct str mac;
 
+	if (f->kind != DKIM_FORM_MAIL) /* it speaks of results, not for an author */
+		return str_eq(f->domain, str_of(k->seal_domain)) ||
+		       err_set(err, ERR_DENIED, "%.*s does not seal", STR_ARG(f->domain));
 	if (!m->ticket.n) {
 		if (own_notice(k, f) || k->without_ticket)
 			return true;

@@ -51,7 +51,8 @@ static int set_up(void **state)
 	assert_true(keys_dkim_load(f.keys, buf_str(&table), &err));
 	ticket_key_new(&f.mac);
 	keys_dkim_mac_key(f.keys, (struct str){(const char *)f.mac.k, sizeof(f.mac.k)});
-	keys_dkim_rules(f.keys, STR("MX.example.com"), STR("example.com"), false);
+	keys_dkim_rules(f.keys, &(struct keys_rules){STR("MX.example.com"), STR("example.com"),
+						     STR("example.net"), false});
 	*state = &f;
 	return 0;
 }
@@ -151,12 +152,51 @@ static void where_the_setting_says_so(void **state)
 	struct str text = text_for(f, "A <a@example.net>", "example.net");
 
 	assert_int_equal(sign(f, f->two, STR_NONE, STR_NONE, text), ERR_DENIED);
-	keys_dkim_rules(f->keys, STR("mx.example.com"), STR("example.com"), true);
+	keys_dkim_rules(f->keys,
+			&(struct keys_rules){STR("mx.example.com"), STR("example.com"), STR_NONE, true});
 	assert_int_equal(sign(f, f->two, STR_NONE, STR_NONE, text), ERR_NONE);
 	assert_int_equal(sign(f, f->two, STR_NONE, STR_NONE, STR("a")), ERR_DENIED);
 	/* a ticket that is shown must be right all the same */
 	assert_int_equal(sign(f, f->two, STR("a@example.com"), ticket_for(f, &f->mac, "example.com"), text),
 			 ERR_DENIED);
+}
+
+#define ARC "arc-message-signature:a=ed25519-sha256; b=; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; " \
+	"c=relaxed/relaxed; d=%s; h=from; i=1; s=s; t=1790000000"
+#define SEAL "arc-seal:a=ed25519-sha256; b=; cv=none; d=%s; i=1; s=s; t=1790000000"
+
+/* Sets of one domain, for mail that is handed on; nothing that could stand for an author. */
+static void seals(void **state)
+{
+	struct fixture *f = *state;
+	struct str set = arena_fmt(f->arena, "arc-authentication-results:i=1; x; none\r\n" ARC "\r\n",
+				   "example.net");
+	static const struct {
+		const char *text;
+		bool one; /* key of example.com, else of example.net */
+		enum err_kind want;
+	} cases[] = {
+		{"from:a@x.example\r\n" ARC, false, ERR_NONE},
+		{"from:a@x.example\r\n" ARC, true, ERR_DENIED},
+		{"arc-seal:x\r\n" ARC, false, ERR_DENIED},
+		{ARC, false, ERR_DENIED},
+		{SEAL, false, ERR_DENIED},
+		{"from:a@x.example\r\n" SEAL, false, ERR_DENIED},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		struct str text =
+			arena_fmt(f->arena, cases[i].text, cases[i].one ? "example.com" : "example.net");
+#pragma GCC diagnostic pop
+		assert_int_equal(sign(f, cases[i].one ? f->one : f->two, STR_NONE, STR_NONE, text),
+				 cases[i].want);
+	}
+	struct str seal = arena_cat(f->arena, set, arena_fmt(f->arena, SEAL, "example.net"));
+	assert_int_equal(sign(f, f->two, STR_NONE, STR_NONE, seal), ERR_NONE);
+	seal = arena_cat(f->arena, set, seal); /* half a set in front */
+	assert_int_equal(sign(f, f->two, STR_NONE, STR_NONE, seal), ERR_DENIED);
 }
 
 static void before_the_master_has_spoken(void **state)
@@ -181,6 +221,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(with_a_ticket, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(notices_of_our_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(where_the_setting_says_so, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(seals, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(before_the_master_has_spoken, set_up, tear_down),
 	};
 	return cmocka_run_group_tests_name("proc/keys_dkim", tests, NULL, NULL);

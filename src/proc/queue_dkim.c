@@ -20,6 +20,7 @@
 #include "mime/address_list.h"
 #include "net/net.h"
 #include "proc/role_int.h"
+#include "sender_auth/arc/arc.h"
 #include "sender_auth/dkim/keyring.h"
 #include "sender_auth/dkim/record.h"
 #include "sender_auth/dkim/sign.h"
@@ -600,22 +601,32 @@ static struct str identity_of(struct signing *s, const struct row *w)
 		       : STR_NONE;
 }
 
-static bool add_body(struct signing *s, struct dkim_sign *sign, struct err *err)
+static bool each_chunk(struct signing *s, void (*add)(void *to, struct str chunk), void *to, struct err *err)
 {
 	const struct dkim_letter *m = s->letter;
 	char *chunk = mem_alloc(CHUNK);
 	bool good = true;
 
-	dkim_sign_body(sign, str_from(s->top, s->header.n));
+	add(to, str_from(s->top, s->header.n));
 	for (uint64_t at = s->side_at; good && m->side_fd >= 0 && at < m->side_bytes;) {
 		size_t some = m->side_bytes - at < CHUNK ? (size_t)(m->side_bytes - at) : CHUNK;
 		good = file_pread_all(m->side_fd, chunk, some, (off_t)at, err);
 		if (good)
-			dkim_sign_body(sign, (struct str){chunk, some});
+			add(to, (struct str){chunk, some});
 		at += some;
 	}
 	free(chunk);
 	return good;
+}
+
+static void add_to_signature(void *to, struct str chunk)
+{
+	dkim_sign_body(to, chunk);
+}
+
+static void add_to_seal(void *to, struct str chunk)
+{
+	arc_seal_body(to, chunk);
 }
 
 static bool sign_with(struct signing *s, const struct row *const rows[], size_t n, struct buf *fields,
@@ -643,8 +654,45 @@ static bool sign_with(struct signing *s, const struct row *const rows[], size_t 
 		};
 	}
 	struct dkim_sign *sign = dkim_sign_new(s->arena, signers, n);
-	bool good = add_body(s, sign, err) && dkim_sign_end(sign, s->header, fields, err);
+	bool good = each_chunk(s, add_to_signature, sign, err) && dkim_sign_end(sign, s->header, fields, err);
 	dkim_sign_free(sign);
+	return good;
+}
+
+/* ---- a seal on what is handed on (RFC 8617) ------------------------------------------------------------ */
+
+/* Mail of strangers, with what was found out about it on top. */
+static bool is_forwarded(const struct signing *s)
+{
+	return !s->letter->own_notice && s->letter->origin == ENVELOPE_MX && !s->letter->account.n &&
+	       header_find(s->header, STR("Authentication-Results"),
+			   &(struct header_field){.name = STR_NONE});
+}
+
+static bool seal(struct signing *s, const struct table *t, struct buf *fields, struct err *err)
+{
+	struct str id = config_str(s->config, SETTING_SENDER_AUTH_ID);
+	const struct row *rows[SIGNERS_MAX];
+	enum arc_status status;
+
+	s->domain = arena_lower(s->arena, config_str(s->config, SETTING_DKIM_SEAL_DOMAIN));
+	if (choose(s->dkim, s->config, t, s->domain, rows) == 0)
+		return true;
+	struct signer_context context = {s, rows[0]};
+	struct arc_signer signer = {
+		.domain = s->domain,
+		.selector = rows[0]->r.selector,
+		.authserv_id = id.n ? id : config_str(s->config, SETTING_HOSTNAME),
+		.algorithm = rows[0]->r.algorithm,
+		.time = clock_wall_s(),
+		.sign = sign_in_keys,
+		.context = &context,
+	};
+	if (!arc_status_recorded(s->arena, s->header, signer.authserv_id, &status))
+		status = ARC_NONE;
+	struct arc_seal *x = arc_seal_new(s->arena, &signer);
+	bool good = each_chunk(s, add_to_seal, x, err) && arc_seal_end(x, s->header, status, fields, err);
+	arc_seal_free(x);
 	return good;
 }
 
@@ -670,8 +718,11 @@ static bool sign_letter(struct signing *s, const struct table *t, struct buf *fi
 	if (!read_header(s, err))
 		return false;
 	read_author(s);
-	if (!find_domain(s, t, &why))
+	if (!find_domain(s, t, &why)) {
+		if (config_str(s->config, SETTING_DKIM_SEAL_DOMAIN).n && is_forwarded(s))
+			return seal(s, t, fields, err);
 		return why ? unsigned_because(s, why) : true;
+	}
 	size_t n = choose(s->dkim, s->config, t, s->domain, rows);
 	if (n == 0)
 		return unsigned_because(s, "the DNS does not have the key yet");
@@ -689,8 +740,9 @@ static bool sign_letter(struct signing *s, const struct table *t, struct buf *fi
 
 static bool is_same(const struct made *m, const struct made *key)
 {
-	return m->state != MADE_NONE && memcmp(&m->id, &key->id, sizeof(m->id)) == 0 && m->size == key->size &&
-	       m->crc == key->crc && m->generation == key->generation && key->since_us - m->since_us < MADE_US;
+	return m->state != MADE_NONE && memcmp(&m->id, &key->id, sizeof(m->id)) == 0 &&
+	       m->size == key->size && m->crc == key->crc && m->generation == key->generation &&
+	       key->since_us - m->since_us < MADE_US;
 }
 
 /* With the lock. What there is of the same message; a place of its own, marked, where there is nothing; NULL

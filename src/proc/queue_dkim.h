@@ -7,7 +7,8 @@
  * Mail is signed when it leaves, at each attempt anew, for the domain of its author: what a login
  * submitted that may use that domain, notices of our own, and mail of dkim.sign_networks. Of each
  * algorithm the newest key that the DNS has answered with signs; where no key of a domain was ever seen
- * there, its mail goes unsigned. Once signing has begun, mail that cannot be signed waits.
+ * there, its mail goes unsigned. Once signing has begun, mail that cannot be signed waits. What an alias
+ * hands on to another server is sealed (ARC), where dkim.seal_domain is set.
  */
 #pragma once
 #include "base/err.h"

@@ -13,7 +13,7 @@ struct incoming {
 	struct incoming_options o;
 	struct str header;
 	struct dkim_verify *dkim;
-	struct arc_check *arc; /* NULL: no forwarder is trusted */
+	struct arc_check *arc; /* NULL: nobody wants to know */
 };
 
 struct incoming *incoming_new(struct arena *a, const struct incoming_options *o, struct str header)
@@ -21,7 +21,7 @@ struct incoming *incoming_new(struct arena *a, const struct incoming_options *o,
 	struct incoming *i = arena_new_of(a, struct incoming);
 	*i = (struct incoming){.a = a, .o = *o, .header = header};
 	i->dkim = dkim_verify_new(a, header, o->suffixes);
-	if (o->forwarders_n)
+	if (o->forwarders_n || o->check_arc)
 		i->arc = arc_check_new(a, header);
 	return i;
 }

@@ -24,6 +24,7 @@ struct incoming_options {
 	struct str helo, mail_from, receiver; /* as in struct spf_request */
 	const struct str *forwarders; /* domains whose seals one trusts */
 	size_t forwarders_n;
+	bool check_arc;       /* also where nobody is trusted: it will be sealed */
 	const struct public_suffixes *suffixes; /* for keys on a public suffix; may be NULL */
 	int64_t now_unix;
 };

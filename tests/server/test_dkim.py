@@ -264,6 +264,34 @@ def test_notices_of_our_own(world):
     assert signatures(sink.wait(2)[1].content) == []
 
 
+def test_what_is_handed_on_is_sealed(world):
+    """ARC (RFC 8617), where a domain for it is named; checked by dkimpy, which also makes the first set."""
+    p, sink, dns = world("dkim { seal_domain = %s }\nmynetworks = {\"192.0.2.0/24\"}\n" % DOMAIN,
+                         aliases=("out=far@away.example",))
+    publish(dns, records_of(p, "generate", "--domain", DOMAIN, "--type", "rsa", "--selector", "s"))
+    wait_state(p, "s", "active")
+    raw = b"From: a@good.example\r\nTo: x\r\nSubject: y\r\nDate: Tue, 24 Nov 2026 22:00:00 +0900\r\n\r\nz  z\r\n\r\n"
+    txt = lambda name, timeout=5: dns.zone[name.decode().rstrip(".")]["TXT"][0].encode()
+    p.send("out", raw, sender="a@good.example")
+    one = sink.wait(1)[0].content
+    cv, found, why = dkim.arc_verify(one, dnsfunc=txt)
+    assert cv == dkim.CV_Pass and len(found) == 1, why
+    assert signatures(one) == [] and b"i=1; %s; spf=none" % p_host(one) in one.replace(b"\r\n", b"")
+    p.send("out", one, sender="list@other.example")  # a chain that is there goes on
+    cv, found, why = dkim.arc_verify(sink.wait(2)[1].content, dnsfunc=txt)
+    assert cv == dkim.CV_Pass and [f["instance"] for f in found] == [2, 1], why
+    p.send("out", one.replace(b"z  z", b"changed"), sender="list@other.example")
+    cv, found, why = dkim.arc_verify(sink.wait(3)[2].content, dnsfunc=txt)
+    assert cv != dkim.CV_Pass and "ARC-Seal[2] reported failure" in why  # and is not made good again
+    submit(p)  # one's own mail is signed as ever, and not sealed
+    mine = sink.wait(4)[3].content
+    assert len(signatures(mine)) == 1 and b"ARC-" not in mine
+
+
+def p_host(content):
+    return str(email.message_from_bytes(content)["Authentication-Results"]).split(";", maxsplit=1)[0].strip().encode()
+
+
 def test_keys_dies_while_it_is_asked(world):
     """Mail waits, is signed, and is sent once."""
     p, sink, dns = world()

@@ -2,10 +2,9 @@
  * Copyright the pabal authors */
 #include "sender_auth/dkim/form.h"
 #include "base/arena.h"
-#include "base/scan.h"
 #include "dns/resolver.h"
 #include "mail/header.h"
-#include "sender_auth/tag_list.h"
+#include "sender_auth/dkim/dkim_int.h"
 
 #define FAIL(why) return err_set(err, ERR_DENIED, "not a text for a DKIM signature: " why)
 
@@ -52,19 +51,39 @@ static bool lower_name(struct str s)
 	return dns_name_valid(s);
 }
 
-/* Exactly the tags that we write, so that the meaning of every octet is known. */
-static bool tags_known(const struct tag_list *tags)
+/* The fields that may stand last: their names, and exactly the tags that we write, so that the meaning of
+ * every octet is known. */
+static const struct {
+	const char *name;
+	const char *tags[12];
+} kinds[] = {
+	[DKIM_FORM_MAIL] = {"dkim-signature", {"v", "a", "c", "d", "s", "i", "t", "x", "h", "bh", "b"}},
+	[DKIM_FORM_ARC_MESSAGE] = {"arc-message-signature", {"a", "b", "bh", "c", "d", "h", "i", "s", "t"}},
+	[DKIM_FORM_ARC_SEAL] = {"arc-seal", {"a", "b", "cv", "d", "i", "s", "t"}},
+};
+
+static bool kind_of(struct str name, enum dkim_form_kind *out)
 {
-	static const char *const known[] = {"v", "a", "c", "d", "s", "i", "t", "x", "h", "bh", "b"};
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		if (str_eq(name, str_of(kinds[i].name))) {
+			*out = (enum dkim_form_kind)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool tags_known(const struct tag_list *tags, enum dkim_form_kind kind)
+{
 	for (size_t i = 0; i < tags->n; i++) {
 		bool found = false;
-		for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
-			found = found || str_eq(tags->at[i].name, str_of(known[k]));
+		for (const char *const *t = kinds[kind].tags; *t; t++)
+			found = found || str_eq(tags->at[i].name, str_of(*t));
 		if (!found)
 			return false;
 	}
-	return tags->n > 0 && str_eq(tags->at[tags->n - 1].name, STR("b")) &&
-	       tags->at[tags->n - 1].whole.n == 0;
+	const struct tag *b = tag_list_find(tags, "b");
+	return b && b->value.n == 0;
 }
 
 static bool read_time(const struct tag_list *tags, int64_t now, struct dkim_form *out)
@@ -89,29 +108,58 @@ static bool identity_fits(struct str i, struct str d)
 	       (host.n > d.n && str_ends(host, d) && host.p[host.n - d.n - 1] == '.');
 }
 
-static bool read_tags(struct arena *a, const struct tag_list *tags, int64_t now, struct dkim_form *out,
-		      struct err *err)
+static bool read_digest(struct arena *a, const struct tag_list *tags, struct err *err)
 {
-	struct str algorithm = tag_list_value(tags, "a"), c = tag_list_value(tags, "c"), digest;
-	struct str bh = tag_list_value(tags, "bh");
-	out->domain = tag_list_value(tags, "d");
-	out->selector = tag_list_value(tags, "s");
-	out->algorithm = str_eq(algorithm, STR("rsa-sha256")) ? DKIM_RSA_SHA256 : DKIM_ED25519_SHA256;
-	if (!tags_known(tags) || !str_eq(tag_list_value(tags, "v"), STR("1")))
-		FAIL("its tags");
-	if (out->algorithm != DKIM_RSA_SHA256 && !str_eq(algorithm, STR("ed25519-sha256")))
-		FAIL("a=");
+	struct str c = tag_list_value(tags, "c"), bh = tag_list_value(tags, "bh"), digest;
 	if (!str_eq(c, STR("relaxed/relaxed")) && !str_eq(c, STR("relaxed/simple")))
 		FAIL("c=");
-	if (!out->domain.p || !out->selector.p || !lower_name(out->domain) || !lower_name(out->selector))
-		FAIL("d= or s=");
-	if (!identity_fits(tag_list_value(tags, "i"), out->domain))
-		FAIL("i=");
-	if (!read_time(tags, now, out))
-		FAIL("t= or x=");
 	if (!bh.p || !tag_value_base64(a, bh, &digest, err) || digest.n != 32)
 		FAIL("bh=");
 	return true;
+}
+
+/* What each kind has of its own. */
+static bool read_own(struct arena *a, const struct tag_list *tags, struct dkim_form *out, struct err *err)
+{
+	struct str i = tag_list_value(tags, "i"), cv = tag_list_value(tags, "cv");
+	unsigned instance;
+	switch (out->kind) {
+	case DKIM_FORM_MAIL:
+		if (!str_eq(tag_list_value(tags, "v"), STR("1")))
+			FAIL("v=");
+		if (!identity_fits(i, out->domain))
+			FAIL("i=");
+		return read_digest(a, tags, err);
+	case DKIM_FORM_ARC_MESSAGE:
+		if (!i.p || !dkim_instance_parse(i, &instance))
+			FAIL("i=");
+		return read_digest(a, tags, err);
+	case DKIM_FORM_ARC_SEAL:
+		if (!i.p || !dkim_instance_parse(i, &instance))
+			FAIL("i=");
+		if (!str_eq(cv, STR("none")) && !str_eq(cv, STR("pass")) && !str_eq(cv, STR("fail")))
+			FAIL("cv=");
+		return true;
+	}
+	FAIL("its kind");
+}
+
+static bool read_tags(struct arena *a, const struct tag_list *tags, int64_t now, struct dkim_form *out,
+		      struct err *err)
+{
+	struct str algorithm = tag_list_value(tags, "a");
+	out->domain = tag_list_value(tags, "d");
+	out->selector = tag_list_value(tags, "s");
+	out->algorithm = str_eq(algorithm, STR("rsa-sha256")) ? DKIM_RSA_SHA256 : DKIM_ED25519_SHA256;
+	if (!tags_known(tags, out->kind))
+		FAIL("its tags");
+	if (out->algorithm != DKIM_RSA_SHA256 && !str_eq(algorithm, STR("ed25519-sha256")))
+		FAIL("a=");
+	if (!out->domain.p || !out->selector.p || !lower_name(out->domain) || !lower_name(out->selector))
+		FAIL("d= or s=");
+	if (!read_time(tags, now, out))
+		FAIL("t= or x=");
+	return read_own(a, tags, out, err);
 }
 
 /* The block's fields are those that h= names, in its order; a name without field signs its absence. */
@@ -123,6 +171,8 @@ static bool match_names(struct str names, struct str block, struct dkim_form *ou
 		size_t end = str_find(block, STR("\r\n"));
 		if (end == STR_NPOS || !read_line(str_sub(block, 0, end), &name, &value))
 			FAIL("a field that is not canonical");
+		if (out->kind == DKIM_FORM_ARC_MESSAGE && str_starts(name, STR("arc-")))
+			FAIL("a field of an ARC set among the message's");
 		bool found = false;
 		while (names.p && !found) {
 			struct str one = str_trim(str_cut(&names, ':'));
@@ -147,6 +197,25 @@ static bool match_names(struct str names, struct str block, struct dkim_form *ou
 	return true;
 }
 
+/* Whole sets, and the results and message signature of the one that is sealed (RFC 8617 5.1.1). */
+static bool match_sets(struct str block, struct err *err)
+{
+	static const char *const names[] = {"arc-authentication-results", "arc-message-signature",
+					    "arc-seal"};
+	size_t n = 0;
+	for (; block.n; n++) {
+		struct str name, value;
+		size_t end = str_find(block, STR("\r\n"));
+		if (end == STR_NPOS || !read_line(str_sub(block, 0, end), &name, &value) ||
+		    !str_eq(name, str_of(names[n % 3])))
+			FAIL("what is sealed are no ARC sets");
+		block = str_from(block, end + 2);
+	}
+	if (n % 3 != 2)
+		FAIL("what is sealed are no ARC sets");
+	return true;
+}
+
 bool dkim_form_check(struct arena *a, struct str text, int64_t now_unix, struct dkim_form *out,
 		     struct err *err)
 {
@@ -157,12 +226,18 @@ bool dkim_form_check(struct arena *a, struct str text, int64_t now_unix, struct 
 	size_t last = str_find_last_byte(text, '\n');
 	struct str block = last == STR_NPOS ? STR_NONE : str_sub(text, 0, last + 1);
 	struct str name, value;
-	if (!read_line(str_from(text, block.n), &name, &value) || !str_eq(name, STR("dkim-signature")))
+	if (!read_line(str_from(text, block.n), &name, &value) || !kind_of(name, &out->kind))
 		FAIL("it does not end in a DKIM-Signature");
-	if (!str_ends(value, STR("b=")) || !tag_list_parse(value, tags, err))
+	if (out->kind == DKIM_FORM_MAIL && !str_ends(value, STR("b=")))
+		FAIL("b=");
+	if (!tag_list_parse(value, tags, err))
 		FAIL("its tags");
 	struct str h = tag_list_value(tags, "h");
+	if (!read_tags(a, tags, now_unix, out, err))
+		return false;
+	if (out->kind == DKIM_FORM_ARC_SEAL)
+		return match_sets(block, err);
 	if (!h.p)
 		FAIL("h=");
-	return read_tags(a, tags, now_unix, out, err) && match_names(h, block, out, err);
+	return match_names(h, block, out, err);
 }

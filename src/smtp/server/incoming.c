@@ -36,6 +36,7 @@ static struct incoming_options options_of(const struct smtp_session *s, struct s
 		.receiver = smtp_hostname(s),
 		.forwarders = forwarders.v,
 		.forwarders_n = forwarders.n,
+		.check_arc = config_str(s->config, SETTING_DKIM_SEAL_DOMAIN).n > 0,
 		.suffixes = s->server->services.suffixes,
 		.now_unix = clock_wall_s(),
 	};
