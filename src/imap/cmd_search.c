@@ -4,12 +4,13 @@
  * imap/cmd_search.c: SEARCH and UID SEARCH (RFC 9051 6.4.4), ESEARCH (RFC 4731), SEARCHRES
  * (RFC 5182), PARTIAL (RFC 9394), with the MODSEQ of RFC 7162 3.1.5.
  */
-#include "imap/find.h"
+#include "imap/context.h"
 
 enum { LISTS = SEARCH_RETURN_ALL | SEARCH_PARTIAL | SEARCH_RELEVANCY };
 
 struct search_run {
 	struct search_args args;
+	struct parse arguments;
 	struct find find;
 	struct uid_set found;    /* sequence numbers or UIDs */
 	struct uid_set uids;     /* for "$" */
@@ -37,7 +38,7 @@ static void note(struct imap *s, void *run, uint32_t seq, const struct msg *m)
 		r->modseq = m->modseq;
 	if (!r->args.has_return || r->args.returns & LISTS)
 		uid_set_add(s->arena, &r->found, &r->found_cap, number);
-	if (r->args.returns & SEARCH_SAVE)
+	if (r->args.returns & (SEARCH_SAVE | SEARCH_UPDATE))
 		uid_set_add(s->arena, &r->uids, &r->uids_cap, m->uid);
 }
 
@@ -46,6 +47,7 @@ static enum step begin(struct imap *s, struct command *c)
 	struct search_run *r = arena_new_of(s->arena, struct search_run);
 	enum search_problem problem;
 
+	r->arguments = c->p;
 	if (!parse_search(&c->p, &r->args, &problem))
 		return find_bad_arguments(s, &c->p, problem, &r->args);
 	r->uid = c->uid;
@@ -169,6 +171,8 @@ enum step cmd_search(struct imap *s, struct command *c)
 		return find_failed(s, &r->find, &r->args);
 	if (r->args.returns & SEARCH_SAVE)
 		save(s, r);
+	if (r->args.returns & SEARCH_UPDATE)
+		context_new(s, c, r->arguments, r->uids, NULL);
 	/* RFC 9051 6.4.4: with IMAP4rev2 there is no SEARCH response; SAVE alone has none at all. */
 	if (r->args.returns != SEARCH_SAVE) {
 		if (r->args.has_return || s->enabled & ENABLED_REV2)

@@ -4,12 +4,13 @@
  * imap/cmd_sort.c: SORT and UID SORT (RFC 5256), with ESORT (RFC 5267), PARTIAL, and MODSEQ as SEARCH
  * has it.
  */
-#include "imap/find.h"
+#include "imap/context.h"
 #include "imap/sort.h"
 #include <stdlib.h>
 
 struct sort_run {
 	struct search_args args;
+	struct parse arguments;
 	struct find find;
 	struct sorting sorting;
 	bool uid, needs_summary;
@@ -53,6 +54,7 @@ static enum step begin(struct imap *s, struct command *c)
 	struct sort_run *r = arena_new_of(s->arena, struct sort_run);
 	enum search_problem problem;
 
+	r->arguments = c->p;
 	if (!parse_sort(&c->p, &r->args, &problem))
 		return find_bad_arguments(s, &c->p, problem, &r->args);
 	r->uid = c->uid;
@@ -174,6 +176,8 @@ enum step cmd_sort(struct imap *s, struct command *c)
 	sorting_sort(&r->sorting);
 	if (r->args.returns & SEARCH_SAVE)
 		save(s, r);
+	if (r->args.returns & SEARCH_UPDATE)
+		context_new(s, c, r->arguments, (struct uid_set){}, &r->sorting);
 	if (!r->args.has_return)
 		write_sort(s, r);
 	else if (r->args.returns != SEARCH_SAVE)

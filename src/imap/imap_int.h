@@ -19,6 +19,7 @@ struct imap;
 struct command;
 struct pending;
 struct append;
+struct context;
 struct notify;
 
 enum step {
@@ -78,6 +79,7 @@ struct imap {
 	struct command command;
 	struct view *view;         /* NULL: none selected */
 	struct append *append;     /* a message that comes in */
+	struct context *contexts;  /* of the selected mailbox */
 	struct notify *notify;     /* NULL: NOTIFY is not in use */
 	struct pending *pending;   /* a commit that is awaited */
 	struct uid_set saved;      /* "$" (SEARCHRES); heap */

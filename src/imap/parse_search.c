@@ -265,7 +265,7 @@ static const struct {
 } returns[] = {
 	{"MIN", SEARCH_MIN},         {"MAX", SEARCH_MAX},   {"ALL", SEARCH_RETURN_ALL},
 	{"COUNT", SEARCH_COUNT},     {"SAVE", SEARCH_SAVE}, {"RELEVANCY", SEARCH_RELEVANCY},
-	{"PARTIAL", SEARCH_PARTIAL},
+	{"PARTIAL", SEARCH_PARTIAL}, {"UPDATE", SEARCH_UPDATE}, {"CONTEXT", SEARCH_CONTEXT},
 };
 
 bool parse_partial(struct parse *p, struct partial *out)
@@ -315,7 +315,7 @@ static bool return_options(struct parse *p, struct search_args *out)
 	if (out->returns & SEARCH_PARTIAL && out->returns & SEARCH_RETURN_ALL)
 		return parse_fail(p, "PARTIAL and ALL exclude each other");
 	/* RFC 6203 4: of what ALL or PARTIAL list */
-	if (out->returns == SEARCH_RELEVANCY)
+	if (out->returns == SEARCH_RELEVANCY || out->returns == SEARCH_CONTEXT)
 		out->returns |= SEARCH_RETURN_ALL;
 	return parse_char(p, ')');
 }

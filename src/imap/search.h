@@ -46,6 +46,8 @@ enum search_return {
 	SEARCH_SAVE = 16,
 	SEARCH_PARTIAL = 32,         /* RFC 9394, RFC 5267 */
 	SEARCH_RELEVANCY = 64,       /* RFC 6203 */
+	SEARCH_UPDATE = 128,         /* RFC 5267 */
+	SEARCH_CONTEXT = 256,        /* a hint, not needed */
 };
 /* Results first..last, counted from 1, or from the end when negative. */
 struct partial {

@@ -5,6 +5,7 @@
 #include "mime/text.h"
 #include "mime/words.h"
 #include <stdlib.h>
+#include <string.h>
 
 bool sort_needs_summary(const struct sort_criterion *c, size_t n)
 {
@@ -153,11 +154,41 @@ static int compare(const void *a, const void *b, void *sorting)
 		if (order)
 			return so->criteria[i].reverse ? -order : order;
 	}
-	return (x->seq > y->seq) - (x->seq < y->seq);
+	return (x->uid > y->uid) - (x->uid < y->uid);
 }
 
 void sorting_sort(struct sorting *so)
 {
 	if (so->n)
 		qsort_r(so->all, so->n, sizeof(*so->all), compare, so);
+}
+
+void sorting_copy(struct sorting *so, const struct sorted *x)
+{
+	so->all = arena_grow(so->a, so->all, so->n, &so->cap, sizeof(*so->all));
+	struct sorted *to = &so->all[so->n++];
+	*to = *x;
+	to->values = arena_array(so->a, so->criteria_n, sizeof(*to->values));
+	for (size_t i = 0; i < so->criteria_n; i++) {
+		to->values[i] = x->values[i];
+		if (!is_number(so->criteria[i].key))
+			to->values[i].text = arena_str(so->a, x->values[i].text);
+	}
+}
+
+size_t sorting_place_last(struct sorting *so)
+{
+	struct sorted last = so->all[so->n - 1];
+	size_t lo = 0, hi = so->n - 1;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (compare(&so->all[mid], &last, so) <= 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	memmove(so->all + lo + 1, so->all + lo, (so->n - 1 - lo) * sizeof(*so->all));
+	so->all[lo] = last;
+	return lo;
 }

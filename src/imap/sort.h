@@ -32,3 +32,6 @@ bool sort_needs_summary(const struct sort_criterion *c, size_t n);
 void sorting_add(struct sorting *so, uint32_t seq, const struct msg *m, int64_t internaldate,
 		 const struct summary *sum);
 void sorting_sort(struct sorting *so);
+void sorting_copy(struct sorting *so, const struct sorted *x); /* of the same criteria */
+/* Puts the last one where it belongs among the others, which are in order: the index. */
+size_t sorting_place_last(struct sorting *so);

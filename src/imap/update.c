@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "imap/context.h"
 #include "imap/fetch.h"
 #include "imap/imap_int.h"
 #include "imap/notify.h"
@@ -241,12 +242,14 @@ bool imap_update(struct imap *s, bool hold_expunges)
 	}
 	if (ch.keywords_grew)
 		imap_write_flags_line(s, true);
+	context_vanished(s, &ch);
 	tell_expunged(s, &ch);
 	tell_count(s, &ch);
 	if (ch.changed_n || s->echo.n)
 		view_keywords(s->view, s->arena, &names, &names_n);
 	tell_changed(s, &ch, names, names_n);
 	tell_echo(s, names, names_n);
+	context_changed(s, &ch, last);
 	if (ch.exists_grew && s->notify)
 		notify_new(s, last);
 	return true;
@@ -280,6 +283,7 @@ void imap_unselect(struct imap *s)
 {
 	if (!s->view)
 		return;
+	context_free_all(s);
 	view_watch(s->view, NULL, NULL);
 	view_close(s->view);
 	s->view = NULL;
