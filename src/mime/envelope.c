@@ -299,6 +299,13 @@ void mime_render_bodystructure(struct buf *out, const struct mime_message *m)
 	render_part(&r, m->root);
 }
 
+void mime_render_part_structure(struct buf *out, const struct mime_message *m, const struct mime_part *p)
+{
+	ARENA_SCOPED a = arena_new();
+	struct renderer r = {out, a, m, true};
+	render_part(&r, p);
+}
+
 void mime_render_body(struct buf *out, const struct mime_message *m)
 {
 	ARENA_SCOPED a = arena_new();

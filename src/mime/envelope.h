@@ -14,5 +14,7 @@
 void mime_render_envelope(struct buf *out, struct str header);
 void mime_render_bodystructure(struct buf *out, const struct mime_message *m);
 void mime_render_body(struct buf *out, const struct mime_message *m);
+/* BODYSTRUCTURE of one part. */
+void mime_render_part_structure(struct buf *out, const struct mime_message *m, const struct mime_part *p);
 /* nstring, as used in them: s.p NULL gives NIL. */
 void imap_render_nstring(struct buf *out, struct str s);
