@@ -37,6 +37,7 @@ enum command_flag {
 	COMMAND_HOLDS = 4,    /* no EXPUNGE before its tagged reply, but in the UID form (RFC 9051 7.5.1) */
 	COMMAND_BREAKS = 8,   /* changes or closes the view: no updates before its tagged reply */
 	COMMAND_BARE = 16,    /* has no arguments */
+	COMMAND_OPTIONAL = 64, /* may have none */
 	COMMAND_UID_BARE = 32,/* has none but in the UID form (EXPUNGE) */
 };
 struct command_row {

@@ -76,7 +76,8 @@ static enum step command_begin(struct imap *s)
 		return imap_bad(s, "Unknown command");
 	c->row = row;
 	bool bare = row->flags & COMMAND_BARE || (row->flags & COMMAND_UID_BARE && !c->uid);
-	if (bare ? !parse_end(&p) : !parse_sp(&p))
+	bool none = row->flags & COMMAND_OPTIONAL && scan_end(&p.s);
+	if (!none && (bare ? !parse_end(&p) : !parse_sp(&p)))
 		return imap_bad_syntax(s, &p);
 	if (row->flags & COMMAND_SELECTED && !s->view)
 		return imap_bad(s, "No mailbox is selected");

@@ -13,6 +13,8 @@ static bool achar(unsigned char c)
 	       (c && str_has_byte(STR("-._~!$'()*+,%&="), (char)c));
 }
 static bool bchar(unsigned char c) { return achar(c) || c == ':' || c == '@' || c == '/'; }
+/* enc-user has "@" encoded; clients leave it as it is. */
+static bool access_char(unsigned char c) { return achar(c) || c == '@'; }
 static bool hostchar(unsigned char c) { return achar(c) || c == '[' || c == ']' || c == ':'; }
 
 /* Percent signs taken out; UTF-8 without controls. */
@@ -162,7 +164,7 @@ static bool expire(struct scan *s, struct imap_url *out)
  * iua-verifier = ":" uauth-mechanism ":" enc-urlauth */
 static bool urlauth(struct scan *s, struct str text, struct arena *a, struct imap_url *out)
 {
-	struct str access = scan_while(s, achar);
+	struct str access = scan_while(s, access_char);
 
 	if (!access.n || !decode(access, a, &out->access))
 		return false;
