@@ -5,8 +5,8 @@
  *
  * A socket between two processes holds some hundred lines, less than a burst of mail makes while the
  * reader waits for a processor; this holds LOG_RING_BYTES of them, and a line costs a copy, and a system
- * call only when the reader sleeps. What a process wrote before it crashed is still read, and so is what the reader had
- * not taken when it crashed.
+ * call only when the reader sleeps. What a process wrote before it crashed is still read, and so is what
+ * the reader had not taken when it crashed.
  *
  * One process writes (its threads take turns), one reads. Each treats the other's numbers as hostile: a
  * captured side can lose or invent lines of this ring, never reach memory outside of it.

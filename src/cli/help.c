@@ -67,9 +67,11 @@ void cli_help_all(struct cli *cli)
 	cli_print(cli, "\n%s\n",
 		  cli_text(cli,
 			   "Each takes --config FILE or DIR (or PABAL_CONFIG), --json and --help, which\n"
-			   "shows arguments and an example. To begin: pabal quickstart --dir DIR --domain NAME",
-			   "모든 명령은 --config 파일이나 디렉터리(또는 PABAL_CONFIG), --json, 그리고 인자와 예를\n"
-			   "보여 주는 --help를 받습니다. 시작하려면: pabal quickstart --dir 디렉터리 --domain 이름"));
+			   "shows arguments and an example. To begin:\n"
+			   "pabal quickstart --dir DIR --domain NAME",
+			   "모든 명령은 --config 파일이나 디렉터리(또는 PABAL_CONFIG), --json, 그리고\n"
+			   "인자와 예를 보여 주는 --help를 받습니다. 시작하려면:\n"
+			   "pabal quickstart --dir 디렉터리 --domain 이름"));
 }
 
 static const char *where_text(const struct cli *cli, enum cli_where where)

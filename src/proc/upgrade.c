@@ -6,8 +6,8 @@
  *
  * Order: the new program reads the configuration and says that it understands what it will be left
  * (a child each; a failure changes nothing); the roles drain, phase by phase as at a stop; then execve.
- * What is left is a sealed memfd whose number is in the environment: JSON with the numbers of descriptors that
- * stay open. Should execve fail, the roles are started again from the old program.
+ * What is left is a sealed memfd whose number is in the environment: JSON with the numbers of descriptors
+ * that stay open. Should execve fail, the roles are started again from the old program.
  */
 #include "base/clock.h"
 #include "base/codec.h"
