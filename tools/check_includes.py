@@ -13,7 +13,8 @@ import sys
 # From the lowest layer to the highest. A module may include itself and those before it.
 ORDER = ['base', 'config', 'json', 'sql', 'crypto', 'audit', 'net', 'ipc', 'dns', 'mail', 'mime', 'explain',
          'directory', 'auth', 'sender_auth', 'policy', 'journal', 'store', 'sieve', 'managesieve', 'queue', 'smtp',
-         'imap', 'pop3', 'http', 'jmap', 'proc', 'cli']
+         'imap', 'pop3', 'http', 'jmap', 'proc', 'import',
+         'cli']
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 
