@@ -752,6 +752,15 @@ static void *writer(void *arg)
 	return NULL;
 }
 
+void journal_hurry(struct journal *j)
+{
+	LOCK_SCOPED(&j->lock);
+	if (j->lazy_due_us > 1) {
+		j->lazy_due_us = 1; /* long ago */
+		cond_signal(&j->work);
+	}
+}
+
 bool journal_flush(struct journal *j, struct err *err)
 {
 	int64_t until = clock_mono_us() + FLUSH_US;

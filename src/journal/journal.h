@@ -88,6 +88,8 @@ bool journal_append_wait(struct journal *j, enum journal_type type, const struct
 /* Same, not awaited: durable with the next batch that somebody waits for, or within 1 s. */
 bool journal_append_lazy(struct journal *j, enum journal_type type, const struct iovec *parts, int n,
 			 uint64_t *out_seq, struct err *err) MUST_CHECK;
+/* Lazy records are written now, in one batch; not awaited. */
+void journal_hurry(struct journal *j);
 /* Waits until everything queued so far, lazy records too, is durable. */
 bool journal_flush(struct journal *j, struct err *err) MUST_CHECK;
 bool journal_has_room(struct journal *j);      /* on the file system, beyond the reserve */

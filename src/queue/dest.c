@@ -207,6 +207,7 @@ static void dest_queue(struct remote *r, struct dest *d, struct unit *u)
 	if (!d->rounds)
 		d->rounds = map_new();
 	uint64_t last = (uint64_t)(uintptr_t)map_get(d->rounds, sender);
+	u->dest = d;
 	u->round = last > d->round ? last + 1 : d->round + 1;
 	map_put(d->rounds, sender, (void *)(uintptr_t)u->round);
 	struct unit **at = d->ready_n && d->ready_last->round <= u->round ? &d->ready_last->next : &d->ready;

@@ -185,6 +185,7 @@ static void *remote_main(void *arg)
 			list = in->next;
 			handle(r, in);
 		}
+		journal_hurry(r->q->journal);
 		int64_t wake = INT64_MAX;
 		dest_take_due(r, &wake);
 		dest_begin_ready(r, &wake);
