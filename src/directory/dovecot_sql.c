@@ -170,9 +170,9 @@ static bool read_connect(struct arena *a, struct str s, struct dovecot_sql *out,
 			if (out->hosts_n == POSTFIX_MAP_HOSTS_MAX)
 				return err_set(err, ERR_LIMIT, "connect: more than %d hosts",
 					       POSTFIX_MAP_HOSTS_MAX);
-			out->hosts[out->hosts_n++] = str_starts(value, STR("/"))
-							     ? (struct link_host){.socket = text}
-							     : (struct link_host){.host = text};
+			struct link_host *h = &out->hosts[out->hosts_n++];
+			*h = (struct link_host){0};
+			*(str_starts(value, STR("/")) ? &h->socket : &h->host) = text;
 		} else if (str_eq(name, STR("user"))) {
 			out->user = text;
 		} else if (str_eq(name, STR("password"))) {

@@ -56,5 +56,6 @@ struct postfix_line {
 };
 bool postfix_lines(struct arena *a, struct str text, const struct postfix_line **out, size_t *out_n,
 		   struct err *err) MUST_CHECK;
-/* Logical lines (comments and blank ones left out; continued ones keep their blanks, as Postfix joins them). */
+/* Logical lines (comments and blank ones left out; continued ones keep their blanks, as Postfix joins
+ * them). */
 bool postfix_logical_line(struct arena *a, struct str *rest, unsigned *number, struct postfix_line *out);

@@ -10,7 +10,7 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "dns/resolver_int.h"
+#include "dns/backend.h"
 
 #include <stdlib.h>
 #include <string.h>

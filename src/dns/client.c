@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "base/ids.h"
 #include "base/mem.h"
-#include "dns/resolver_int.h"
+#include "dns/backend.h"
 #include "dns/wire.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /* What all back ends share: names that cannot exist never reach them. */
-#include "dns/resolver_int.h"
+#include "dns/backend.h"
 #include "base/arena.h"
 
 const char *dns_status_name(enum dns_status s)

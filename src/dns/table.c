@@ -5,7 +5,7 @@
 #include "base/codec.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "dns/resolver_int.h"
+#include "dns/backend.h"
 #include "json/json.h"
 
 #include <arpa/inet.h>

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "dns/resolver_int.h"
+#include "dns/backend.h"
 #include "dns/wire.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scan.h"
-#include "dns/resolver_int.h"
+#include "dns/backend.h"
 #include "net/net.h"
 #include "proc/role_int.h"
 #include <stdlib.h>

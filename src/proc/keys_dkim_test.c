@@ -203,7 +203,6 @@ static void before_the_master_has_spoken(void **state)
 {
 	struct fixture *f = *state;
 	struct err err = {0};
-	BUF_SCOPED table = {0};
 
 	assert_false(keys_dkim_load(f->keys, STR("damaged"), &err)); /* changes nothing */
 	struct str text = text_for(f, "a", "example.com");

@@ -118,7 +118,8 @@ static void write_number(struct writing *w, size_t row)
 		put_label(w->out, "process", name_of(r), true);
 		if (v > INT64_MAX / numbers[row].factor || v < 0)
 			v = 0;
-		buf_fmt(w->out, "} %lld\n", (long long)(v * numbers[row].factor));
+		v *= numbers[row].factor;
+		buf_fmt(w->out, "} %lld\n", (long long)v);
 	}
 }
 

@@ -432,8 +432,8 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 	CONFIG_SCOPED c = role_config(r);
 	struct arena *a = r->arena;
 
-	/* Its threads inherit it. Where all want the cores, accepting and reading go first: what is accepted is
-	 * safe, and a journal that fills holds accepting back. */
+	/* Its threads inherit it. Where all want the cores, accepting and reading go first: what is accepted
+	 * is safe, and a journal that fills holds accepting back. */
 	errno = 0;
 	if (nice(QUEUE_NICE) == -1 && errno)
 		log_event(LOG_INFO, "queue.nice.fail", K_INT(errno, errno));

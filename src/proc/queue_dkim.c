@@ -303,7 +303,7 @@ static void on_txt(void *ctx, struct message *reply, const struct err *err)
 		learnt(d, q->row, match);
 	s->state = !known ? SIGHT_TEMP : any ? SIGHT_ANSWERED : SIGHT_MISSING;
 	s->match = m;
-	s->ttl = known ? reply->dns_reply.ttl : 0;
+	s->ttl = reply && known ? reply->dns_reply.ttl : 0;
 	s->asked_unix = clock_wall_s();
 	s->due_us = clock_mono_us() + q->interval_us * (match ? SLOWER : 1);
 	s->asking = false;

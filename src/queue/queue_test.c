@@ -795,7 +795,7 @@ static void a_damaged_file_is_held(void **state)
 		start(b);
 		settle_down(b, how == 0); /* the others have no head: spool/damaged */
 		struct str told = STR("bounce,bounce,bounce");
-		for (int i = 0; i < 400 && subjects(b, "b@x").n < (size_t)(how * 7 + 6); i++)
+		for (int i = 0; i < 400 && subjects(b, "b@x").n < (size_t)how * 7 + 6; i++)
 			usleep(5000);
 		assert_str("postmaster is told", subjects(b, "b@x"), str_sub(told, 0, (size_t)(how * 7 + 6)));
 		if (how == 0) {

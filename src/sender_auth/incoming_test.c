@@ -119,7 +119,7 @@ static void forwarder_test(void **state)
 	ARENA_SCOPED a = arena_new();
 	BUF_SCOPED sealed = {0};
 	struct key *key;
-	struct str record;
+	struct str record = STR_NONE;
 	struct err err = {0};
 	struct dns_resolver *r = zone_of(zone);
 	(void)state;

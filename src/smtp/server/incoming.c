@@ -8,7 +8,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
-#include "dns/resolver_int.h"
+#include "dns/backend.h"
 #include "sender_auth/incoming.h"
 #include "smtp/server/server_int.h"
 #include <netinet/in.h>

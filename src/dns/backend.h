@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
-/* dns/resolver_int.h: what a back end is. */
+/* dns/backend.h: what a back end of the resolver is; other modules make their own of it. */
 #pragma once
 #include "dns/resolver.h"
 
