@@ -491,7 +491,9 @@ static bool queue_role_start(struct role *r, struct err *err)
 	struct queue_role *q = r->state;
 	struct control control = {.fn = on_control, .ctx = q};
 
-	if (!queue_start(q->queue, err))
+	CONFIG_SCOPED c = role_config(r);
+	if (!queue_start(q->queue, err) ||
+	    !store_scan(q->store, config_duration_ms(c, SETTING_STORE_SCAN_TIME), err))
 		return false;
 	net_timer(r->net, TICK_MS, tick, q);
 	net_timer(r->net, DKIM_TICK_MS, dkim_tick, q);

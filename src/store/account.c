@@ -451,6 +451,33 @@ static void add(struct store *s, struct account *a)
 	s->accounts_n++;
 }
 
+/* Found by its path: only its address is known, until somebody opens it who knows more. */
+struct account *account_of_path(struct store *s, struct str address, struct str path)
+{
+	const struct account_facts f = {.address = address, .language = STR("en")};
+
+	LOCK_SCOPED(&s->lock);
+	struct account *a = account_open_already(s, address);
+	if (a)
+		return account_ref(a);
+	a = account_new(s, &f, path);
+	a->made = true;
+	a->no_facts = true;
+	add(s, a);
+	return a;
+}
+
+/* With store->lock. The scan that has it does not ask for its language. */
+static void learn_facts(struct account *a, const struct account_facts *f)
+{
+	if (!a->no_facts)
+		return;
+	slab_str_free(a->language);
+	a->language = slab_str(&a->store->slab, f->language);
+	a->id = f->id;
+	a->no_facts = false;
+}
+
 bool account_open(struct store *s, const struct account_facts *f, struct account **out, struct err *err)
 {
 	BUF_SCOPED path = {0};
@@ -463,6 +490,7 @@ bool account_open(struct store *s, const struct account_facts *f, struct account
 	struct account *a = account_open_already(s, f->address);
 	if (a) {
 		account_ref(a);
+		learn_facts(a, f);
 	} else {
 		a = account_new(s, f, buf_str(&path));
 		add(s, a);

@@ -56,7 +56,8 @@ struct housekeeper {
 	size_t watches_cap, watches_filled; /* filled: used or removed */
 	unsigned polled_n;                  /* shared mailboxes without inotify */
 	bool stopping;
-	bool overflow; /* the thread's own */
+	bool overflow; /* the thread's own, */
+	struct scan *scan;
 };
 
 /* ---- jobs ------------------------------------------------------------------------------- */
@@ -528,8 +529,17 @@ static bool anything_open(struct store *s)
 
 struct round {
 	int64_t next_ms; /* of the jobs */
-	int64_t sweep_ms, poll_ms, kept_ms;
+	int64_t sweep_ms, poll_ms, kept_ms, scan_ms;
 };
+
+static int64_t scan(struct housekeeper *k, int64_t now_ms)
+{
+	int64_t interval_ms = __atomic_load_n(&k->store->scan_ms, __ATOMIC_RELAXED);
+
+	if (interval_ms && !k->scan)
+		k->scan = scan_new(k->store, interval_ms);
+	return k->scan ? scan_step(k->scan, now_ms) : INT64_MAX;
+}
 
 static void do_round(struct housekeeper *k, struct round *r)
 {
@@ -539,6 +549,7 @@ static void do_round(struct housekeeper *k, struct round *r)
 	while ((j = next_due(k, now, &r->next_ms)))
 		do_job(j);
 	r->kept_ms = kept_sweep(k->store, false);
+	r->scan_ms = scan(k, now);
 	if (anything_open(k->store)) {
 		if (r->sweep_ms == INT64_MAX) {
 			r->sweep_ms = now + IDLE_CLOSE_MS / 2;
@@ -572,7 +583,7 @@ static bool is_stopping(struct housekeeper *k)
 static void *run(void *arg)
 {
 	struct housekeeper *k = arg;
-	struct round r = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+	struct round r = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
 	struct pollfd fds[2] = {{k->event_fd, POLLIN, 0}, {k->inotify_fd, POLLIN, 0}};
 	uint64_t count;
 
@@ -583,6 +594,8 @@ static void *run(void *arg)
 			due = r.poll_ms;
 		if (r.kept_ms < due)
 			due = r.kept_ms;
+		if (r.scan_ms < due)
+			due = r.scan_ms;
 		if (poll(fds, k->inotify_fd >= 0 ? 2 : 1, time_to(due, clock_mono_ms())) <= 0)
 			continue;
 		if (fds[0].revents && read(k->event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
@@ -608,6 +621,7 @@ static void finish_jobs(struct housekeeper *k)
 
 static void house_free(struct housekeeper *k)
 {
+	scan_free(k->scan);
 	fd_close(&k->event_fd);
 	fd_close(&k->inotify_fd);
 	free(k->watches);
@@ -670,4 +684,15 @@ void house_wake(struct store *s)
 
 	if (k)
 		wake(k);
+}
+
+bool store_scan(struct store *s, int64_t interval_ms, struct err *err)
+{
+	__atomic_store_n(&s->scan_ms, interval_ms, __ATOMIC_RELAXED);
+	if (!interval_ms)
+		return true;
+	if (!house_start(s, err))
+		return false;
+	house_wake(s);
+	return true;
 }

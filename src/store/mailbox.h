@@ -71,6 +71,9 @@ bool store_checkpoint(struct store *s, uint64_t keep_from, struct str extra, str
 /* Which action a DONE or APPEND record tells of; for the queue's recovery. false: not a record of a
  * store (those begin with 'S'; queue's own DONE records must not). */
 bool store_done_key(struct str record, struct id *out_id, uint32_t *out_action);
+/* From now on mailboxes that nobody has open are looked at for changes of other programs, each about
+ * once in that time: one process of a server does. After the sandbox. */
+bool store_scan(struct store *s, int64_t interval_ms, struct err *err) MUST_CHECK;
 /* Somebody else changed it (notice): refresh arrays, tell watchers. */
 void store_notice(struct store *s, struct str account, struct str mailbox);
 

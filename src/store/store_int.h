@@ -116,6 +116,7 @@ struct account {
 	bool maildrop;           /* atomic: a POP3 session has it */
 	bool made;               /* atomic: the directories were seen */
 	bool specials;           /* atomic: the special-use mailboxes were made, now or long ago */
+	bool no_facts;           /* the scan found it; guarded by store->lock */
 	struct lock shelf;
 	struct shared *shared; /* guarded by shelf */
 	struct account_watch *watches; /* guarded by shelf */
@@ -163,6 +164,7 @@ struct store {
 	size_t kept_bytes;                     /* guarded by pool */
 	int64_t settled_us; /* atomic: everything that is older was settled */
 	struct housekeeper *housekeeper;
+	int64_t scan_ms; /* atomic: between looks at mailboxes that nobody has open; 0: none */
 	struct replay *replay;
 };
 
@@ -184,6 +186,8 @@ static inline void account_unlock_p(struct account **a)
 struct account *account_ref(struct account *a);
 /* With store->lock. */
 struct account *account_open_already(struct store *s, struct str address); /* NULL: not open */
+/* Counted; made when it is not open. */
+struct account *account_of_path(struct store *s, struct str address, struct str path);
 /* NUL-terminated copies of strings with that lifetime. */
 struct str slab_str(struct slab *s, struct str text);
 void slab_str_free(struct str text);
@@ -373,6 +377,13 @@ void house_watch(struct shared *s);
 void house_unwatch(struct shared *s);
 /* Soon: was that mailbox changed by another program? Its views are told. */
 void house_check(struct account *a, const char mailbox_id[MAILBOX_ID_LEN]);
+
+/* ---- scan.c: mailboxes that nobody has open -------------------------------------------------- */
+struct scan;
+struct scan *scan_new(struct store *s, int64_t interval_ms);
+void scan_free(struct scan *c); /* accepts NULL */
+/* A little of it, when it is time. When to come again (monotonic ms; INT64_MAX: never). */
+int64_t scan_step(struct scan *c, int64_t now_ms);
 
 /* ---- special.c ------------------------------------------------------------------------------ */
 struct str special_name(enum special_use use, struct str language);
