@@ -172,8 +172,23 @@ static void print_journals(struct cli *cli, const struct json_value *root)
 	table_print(t, &cli->out);
 }
 
+static void print_alarms(struct cli *cli, const struct json_value *root)
+{
+	const struct json_value *roles = json_value_member(root, "roles");
+
+	for (size_t i = 0; i < json_value_count(roles); i++) {
+		const struct json_value *detail = json_value_member(json_value_item(roles, i), "detail");
+		const struct json_value *list = json_value_member(detail, "alarms");
+		for (size_t k = 0; k < json_value_count(list); k++)
+			cli_print(cli, cli_text(cli, "ALARM: %.*s, since %.*s\n", "경보: %.*s, %.*s부터\n"),
+				  STR_ARG(text(json_value_item(list, k), "alarm")),
+				  STR_ARG(cli_time(cli->arena, number(json_value_item(list, k), "since"))));
+	}
+}
+
 static void print_notes(struct cli *cli, const struct json_value *root)
 {
+	print_alarms(cli, root);
 	if (!json_value_bool_or(json_value_member(root, "separate_users"), true))
 		cli_print(
 			cli, "%s\n",

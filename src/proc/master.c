@@ -81,6 +81,7 @@ static void start_due(struct master *m)
 		if (c->state != CHILD_DOWN || c->ended || c->next_start_ms > now || m->stop_deadline_ms)
 			continue;
 		c->restarts++;
+		m->restarted_ms[m->restarted_at++ % RESTARTS_KEPT] = now;
 		start_child(m, c);
 		if (c->state == CHILD_STARTING) {
 			child_tell_start(m, c);
@@ -335,6 +336,17 @@ static void reap(struct master *m)
 
 /* ---- health --------------------------------------------------------------------------- */
 
+static void tell_facts(struct master *m, struct child *c)
+{
+	enum { HOUR_MS = 3600000 };
+	struct message facts = {.type = MSG_server_facts};
+	int64_t now = clock_mono_ms();
+
+	for (size_t i = 0; i < RESTARTS_KEPT && i < m->restarted_at; i++)
+		facts.server_facts.restarts_in_hour += now - m->restarted_ms[i] < HOUR_MS;
+	(void)channel_post(c->ch, &facts);
+}
+
 void master_ping(struct master *m)
 {
 	EACH_CHILD(m, c) {
@@ -342,6 +354,8 @@ void master_ping(struct master *m)
 			continue;
 		struct message ping = {.type = MSG_role_ping, .role_ping.nonce = ++c->ping_nonce};
 		(void)channel_post(c->ch, &ping);
+		if (c->role == ROLE_QUEUE)
+			tell_facts(m, c);
 	}
 }
 

@@ -72,7 +72,7 @@ struct suspect {
 	unsigned crashes;
 	int64_t last_ms;
 };
-enum { SUSPECTS_MAX = 64, CONTROL_CLIENTS_MAX = 8, TICKET_KEYS = 3 };
+enum { RESTARTS_KEPT = 64, SUSPECTS_MAX = 64, CONTROL_CLIENTS_MAX = 8, TICKET_KEYS = 3 };
 
 struct control_client {
 	int fd;
@@ -117,6 +117,8 @@ struct master {
 	int64_t start_ms, ready_after_ms, started_unix;
 	int64_t began_us; /* of the clock: names this life to those who keep count */
 	int64_t next_ping_ms, next_ticket_keys_ms;
+	int64_t restarted_ms[RESTARTS_KEPT]; /* the last ones, a ring */
+	size_t restarted_at;
 	int64_t tell_status_ms; /* to roles that want it, at the latest; 0: none does */
 	/* stop */
 	int64_t stop_deadline_ms; /* 0: not stopping */

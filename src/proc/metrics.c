@@ -123,6 +123,22 @@ static void write_number(struct writing *w, size_t row)
 	}
 }
 
+/* 1 for each alarm that is on. */
+static void write_alarms(struct writing *w)
+{
+	family(w, "alarm", "gauge", NULL, "1 for each alarm that is on.");
+	for (size_t i = 0; i < json_value_count(w->roles); i++) {
+		const struct json_value *list =
+			json_value_member(json_value_member(role_at(w, i), "detail"), "alarms");
+		for (size_t k = 0; k < json_value_count(list); k++) {
+			const struct json_value *name = json_value_member(json_value_item(list, k), "alarm");
+			buf_add(w->out, STR("pabal_alarm"));
+			put_label(w->out, "alarm", json_value_str_or(name, STR("?")), true);
+			buf_add(w->out, STR("} 1\n"));
+		}
+	}
+}
+
 static void write_up(struct writing *w)
 {
 	family(w, "role_up", "gauge", NULL, "1 when the process does its work.");
@@ -282,6 +298,7 @@ void metrics_write(const struct json_value *status, struct buf *out)
 	buf_fmt(out, "pabal_uptime_seconds %lld\n",
 		(long long)json_value_int_or(json_value_member(status, "uptime_s"), 0));
 	write_up(&w);
+	write_alarms(&w);
 	for (size_t row = 0; row < sizeof numbers / sizeof *numbers; row++)
 		write_number(&w, row);
 	write_events(&w);

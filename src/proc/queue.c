@@ -14,6 +14,7 @@
 #include "base/scan.h"
 #include "net/net.h"
 #include "proc/lookup_cache.h"
+#include "proc/queue_alarm.h"
 #include "proc/queue_dkim.h"
 #include "proc/queue_relay.h"
 #include "proc/settle_int.h"
@@ -27,7 +28,12 @@
 #include <unistd.h>
 
 enum {
-	LOOKUP_WAIT_MS = 10000, TICK_MS = 1000, DKIM_TICK_MS = 500, CACHE_S = 60, QUEUE_NICE = 5,
+	LOOKUP_WAIT_MS = 10000,
+	TICK_MS = 1000,
+	DKIM_TICK_MS = 500,
+	ALARM_TICK_MS = 1000,
+	CACHE_S = 60,
+	QUEUE_NICE = 5,
 	DKIM_TABLE_MAX = 64 << 20,
 };
 
@@ -43,6 +49,7 @@ struct queue_role {
 	struct queue *queue;
 	struct store *store;
 	struct queue_dkim *dkim;
+	struct queue_alarm *alarm;
 	int mail_fd, spool_fd, journal_fd;
 	struct settle_table settle;
 	struct lookup_cache *recipients, *accounts; /* by address; only what exists is remembered */
@@ -229,6 +236,13 @@ static void tick(void *ctx)
 	settle_announce(&q->settle, journal_watermark(queue_journal(q->queue)));
 }
 
+static void alarm_tick(void *ctx)
+{
+	struct queue_role *q = ctx;
+
+	queue_alarm_tick(q->alarm, q->queue);
+}
+
 static void dkim_tick(void *ctx)
 {
 	struct queue_role *q = ctx;
@@ -365,6 +379,12 @@ static void queue_on_master(struct role *r, struct message *m)
 
 	if (m->type == MSG_role_dkim)
 		take_dkim(q, &m->role_dkim);
+	if (m->type == MSG_server_facts)
+		queue_alarm_restarts(q->alarm, m->server_facts.restarts_in_hour);
+	if (m->type == MSG_role_certificates) {
+		queue_alarm_certificates(q->alarm, m->role_certificates.pem);
+		m->role_certificates.pem = -1;
+	}
 	if (m->type != MSG_role_suspect || q->queue)
 		return;
 	struct suspicion *s = arena_new_of(r->arena, struct suspicion);
@@ -386,6 +406,7 @@ static void *queue_create(struct role *r)
 	q->recipients = lookup_cache_new();
 	q->accounts = lookup_cache_new();
 	q->dkim = queue_dkim_new(r);
+	q->alarm = queue_alarm_new(r);
 	return q;
 }
 
@@ -472,6 +493,7 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 	o.routes = routes;
 	if (config_bool(c, SETTING_RELAY_ENABLED))
 		o.relay = relay_services_of(r, q->dkim);
+	queue_alarm_open(q->alarm, q->spool_fd, (const int[]){q->spool_fd, q->mail_fd, q->journal_fd}, 3);
 	if (!queue_dkim_open(q->dkim, q->spool_fd, err) || !queue_open(&o, &q->queue, err))
 		return false;
 	for (const struct suspicion *p = q->suspicions; p; p = p->next)
@@ -497,6 +519,7 @@ static bool queue_role_start(struct role *r, struct err *err)
 		return false;
 	net_timer(r->net, TICK_MS, tick, q);
 	net_timer(r->net, DKIM_TICK_MS, dkim_tick, q);
+	net_timer(r->net, ALARM_TICK_MS, alarm_tick, q);
 	return control_listen(r, &control, err);
 }
 
@@ -554,6 +577,7 @@ static void queue_status(struct role *r, struct json_writer *w)
 	json_write_member_int(w, "bounced", (int64_t)n.bounced);
 	json_write_member_int(w, "relayed", (int64_t)n.relayed);
 	write_ages(q, w);
+	queue_alarm_status(q->alarm, w);
 	role_journal_status(j, w);
 }
 

@@ -133,6 +133,8 @@ void child_tell_start(struct master *m, struct child *c)
 				      .role_mac_key.key = {m->mac_key, sizeof(m->mac_key)}};
 		post(c, &key);
 	}
+	if (c->role == ROLE_QUEUE)
+		tell_chain(m, c); /* when it ends is worth an alarm */
 	if (is_door(c->role)) {
 		tell_chain(m, c);
 		tell_ticket_keys(m, c);
@@ -238,6 +240,6 @@ void tell_listeners(struct master *m)
 void tell_certificates(struct master *m)
 {
 	for (struct child *c = m->child; c < m->child + m->child_n; c++)
-		if (runs(c) && is_door(c->role))
+		if (runs(c) && (is_door(c->role) || c->role == ROLE_QUEUE))
 			tell_chain(m, c);
 }

@@ -104,6 +104,9 @@ struct queue_counts {
 };
 void queue_counts(struct queue *q, struct queue_counts *out);
 /* A walk through all that waits, with the lock now and then: not for every message. */
+/* A mail of ours to postmaster, durable before it returns. The text has lines that end in CRLF. */
+bool queue_tell_postmaster(struct queue *q, struct str subject_ko, struct str subject_en, struct str text,
+			   struct err *err) MUST_CHECK;
 struct queue_ages {
 	uint64_t held, remote, oldest_s; /* wall clock of the oldest not held; 0: none */
 	uint64_t disk_free, disk_total;  /* bytes, where the spool is */

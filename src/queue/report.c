@@ -197,18 +197,24 @@ bool delay_late(struct queue *q, struct item *i, const struct action *a, struct 
 
 /* ---- to postmaster ------------------------------------------------------------------------- */
 
-static void held_text(struct queue *q, const struct held *h, struct buf *out)
+static void head_text(struct queue *q, struct str subject_ko, struct str subject_en, struct buf *out)
 {
 	buf_add(out, STR("Date: "));
 	date_format(out, date_local(clock_wall_s()));
 	buf_fmt(out, "\r\nFrom: Mail Delivery System <MAILER-DAEMON@%.*s>\r\nTo: <%.*s>\r\n"
 		"Subject: =?utf-8?B?", STR_ARG(q->o.hostname), STR_ARG(q->o.postmaster));
-	base64_encode(out, STR("메일을 보류했습니다"));
-	buf_add(out, STR("?=\r\n (Mail is held)\r\nMessage-ID: "));
+	base64_encode(out, subject_ko);
+	buf_fmt(out, "?=\r\n (%.*s)\r\nMessage-ID: ", STR_ARG(subject_en));
 	message_id_new(out, q->o.hostname);
-	buf_fmt(out, "\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
-		"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
-		"보류한 메일이 있습니다. 관리자가 결정할 때까지 배달하지 않습니다.\r\n"
+	buf_add(out, STR("\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+			 "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+			 "8bit\r\n\r\n"));
+}
+
+static void held_text(struct queue *q, const struct held *h, struct buf *out)
+{
+	head_text(q, STR("메일을 보류했습니다"), STR("Mail is held"), out);
+	buf_fmt(out, "보류한 메일이 있습니다. 관리자가 결정할 때까지 배달하지 않습니다.\r\n"
 		"Mail is held: it is not delivered until an administrator decides.\r\n\r\n"
 		"  ID:           %.*s\r\n  From/보낸 이: <%s>\r\n  To/받는 이:   <%s>\r\n"
 		"  Why/이유:     %s\r\n\r\n"
@@ -220,19 +226,34 @@ static void held_text(struct queue *q, const struct held *h, struct buf *out)
 		STR_ARG(h->id), STR_ARG(h->id));
 }
 
-bool held_tell(struct queue *q, const struct held *h, struct err *err)
+/* To postmaster, as a message of its own. */
+static bool text_tell(struct queue *q, struct str text, struct err *err)
 {
 	struct item *late = item_new(q);
-	BUF_SCOPED text = {0};
 	struct notice_target *to;
 	size_t n;
-	/* An id of its own: the held message's would be held too. */
+	/* An id of its own: a held message's would be held too. */
 	late->id = id_new();
 	bool ok = notice_targets(q, late, NOTICE_POSTMASTER, late->arena, &to, &n, err);
-	if (ok && n) {
-		held_text(q, h, &text);
-		return notice_plan(q, late, to, n, ACTION_LATE, buf_str(&text), err);
-	}
+	if (ok && n)
+		return notice_plan(q, late, to, n, ACTION_LATE, text, err);
 	arena_free(late->arena);
 	return ok;
+}
+
+bool held_tell(struct queue *q, const struct held *h, struct err *err)
+{
+	BUF_SCOPED text = {0};
+	held_text(q, h, &text);
+	return text_tell(q, buf_str(&text), err);
+}
+
+bool queue_tell_postmaster(struct queue *q, struct str subject_ko, struct str subject_en, struct str text,
+			   struct err *err)
+{
+	BUF_SCOPED all = {0};
+	head_text(q, subject_ko, subject_en, &all);
+	buf_fmt(&all, "%.*s: ", STR_ARG(q->o.hostname));
+	buf_add(&all, text);
+	return text_tell(q, buf_str(&all), err);
 }
