@@ -68,6 +68,7 @@ struct tls_client_settings {
 	struct str ca_pem;         /* trusted roots; empty: the system's */
 	bool verify;               /* certificate and name must be valid */
 	const char *min_version, *max_version; /* "1.2", "1.3" or NULL */
+	bool dane;                 /* for tls_session_new_dane: no roots, every session has its own proof */
 	bool no_tickets;
 	const char *ciphers;       /* TLS 1.2 list or NULL; tests choose the key type with it */
 	const char *sigalgs;       /* OpenSSL list or NULL: the same */
@@ -105,6 +106,19 @@ struct tls_session;
 struct tls_session *tls_session_new(struct tls_context *c, int fd);
 /* host: SNI, and the name that is verified; may be empty. */
 struct tls_session *tls_session_new_client(struct tls_context *c, int fd, struct str host);
+/* DANE (RFC 7672): host is the TLSA base domain, and SNI; names are the others that a certificate by
+ * usage 2 may be for. Usages 2 and 3 only. *out_usable: records that can be used; with none the session
+ * verifies nothing and the caller decides (RFC 7672 2.2: encrypt). */
+struct tls_tlsa {
+	uint8_t usage, selector, matching;
+	struct str data;
+};
+struct tls_session *tls_session_new_dane(struct tls_context *c, int fd, struct str host,
+					 const struct str *names, size_t names_n,
+					 const struct tls_tlsa *records, size_t n, size_t *out_usable);
+/* More names that the peer's certificate may be for, beside the host's; ".example.org": its subdomains.
+ * Before the handshake of a verifying session; only: not the host's. */
+void tls_session_names(struct tls_session *s, const struct str *names, size_t n, bool only);
 void tls_session_free(struct tls_session *s); /* sends nothing; accepts NULL */
 
 enum tls_result tls_handshake(struct tls_session *s, struct err *err);

@@ -301,9 +301,15 @@ bool tls_context_client(const struct tls_client_settings *settings, struct tls_c
 	if (settings->no_tickets)
 		SSL_CTX_set_options(c->ssl, SSL_OP_NO_TICKET);
 	SSL_CTX_set_verify(c->ssl, c->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	if (settings->dane && SSL_CTX_dane_enable(c->ssl) != 1) {
+		tls_context_unref(c);
+		return crypto_err(err, ERR_TEMP, "DANE cannot be set up");
+	}
+	if (settings->dane) /* the certificate itself is named: its names and dates say nothing (RFC 7672 3.1.1) */
+		SSL_CTX_dane_set_flags(c->ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
 	if (!set_common(c, settings->min_version, settings->max_version, settings->ciphers,
 			settings->sigalgs, err) ||
-	    (c->verify && !trust(c->ssl, settings->ca_pem, err))) {
+	    (c->verify && !settings->dane && !trust(c->ssl, settings->ca_pem, err))) {
 		tls_context_unref(c);
 		return false;
 	}

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,47 @@ struct tls_session *tls_session_new_client(struct tls_context *c, int fd, struct
 	struct tls_session *s = session_alloc(c, fd);
 	SSL_set_connect_state(s->ssl);
 	expect_host(s, host);
+	return s;
+}
+
+void tls_session_names(struct tls_session *s, const struct str *names, size_t n, bool only)
+{
+	ARENA_SCOPED a = arena_new();
+	for (size_t i = 0; i < n; i++) {
+		const char *name = arena_cstr(a, names[i]);
+		int done = !name       ? 0
+			   : only && !i ? SSL_set1_host(s->ssl, name)
+					: SSL_add1_host(s->ssl, name);
+		if (done != 1)
+			s->dead = true;
+	}
+}
+
+struct tls_session *tls_session_new_dane(struct tls_context *c, int fd, struct str host,
+					 const struct str *names, size_t names_n,
+					 const struct tls_tlsa *records, size_t n, size_t *out_usable)
+{
+	ARENA_SCOPED a = arena_new();
+	struct tls_session *s = session_alloc(c, fd);
+	const char *base = arena_cstr(a, host);
+	SSL_set_connect_state(s->ssl);
+	SSL_set_hostflags(s->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	*out_usable = 0;
+	if (!base || !base[0] || SSL_dane_enable(s->ssl, base) != 1) {
+		s->dead = true;
+		return s;
+	}
+	tls_session_names(s, names, names_n, false);
+	for (size_t i = 0; i < n; i++) {
+		const struct tls_tlsa *r = &records[i];
+		/* 0 and 1 need a list of authorities that nobody agrees on (RFC 7672 3.1.3). */
+		if (r->usage == 2 || r->usage == 3)
+			*out_usable += SSL_dane_tlsa_add(s->ssl, r->usage, r->selector, r->matching,
+							 (const unsigned char *)r->data.p, r->data.n) == 1;
+	}
+	ERR_clear_error();
+	if (!*out_usable)
+		SSL_set_verify(s->ssl, SSL_VERIFY_NONE, NULL);
 	return s;
 }
 

@@ -317,8 +317,8 @@ struct relay_services relay_services_of(struct role *r, struct queue_dkim *dkim)
 
 static bool tls_named(struct str s, enum relay_tls *out)
 {
-	static const char *const names[] = {"none", "may", "encrypt", "verify"};
-	for (int i = 0; i < 4; i++)
+	static const char *const names[] = {"none", "may", "encrypt", "verify", "secure", "dane"};
+	for (int i = 0; i < 6; i++)
 		if (str_eq(s, str_of(names[i]))) {
 			*out = (enum relay_tls)i;
 			return true;
@@ -352,6 +352,8 @@ static bool parse_route(struct str row, struct arena *a, struct queue_route *out
 			words[n++] = w;
 		else if (str_starts(w, STR("tls=")))
 			good = tls_named(str_from(w, 4), &out->tls);
+		else if (str_starts(w, STR("from=")))
+			out->from = arena_lower(a, str_from(w, 5));
 		else if (str_eq(w, STR("lmtp")))
 			out->lmtp = true;
 		else if (str_starts(w, STR("user=")))

@@ -33,6 +33,7 @@ enum {
 	DNS_WAIT_MS = 20000,
 	JOB_MS = 50 * 60 * 1000, /* less than queue waits: what it gave up must not succeed later */
 	BODY_MAX = 64 << 20,
+	TLSA_MAX = 20,
 	CA_MAX = 4 << 20,
 };
 
@@ -44,7 +45,7 @@ struct kept {
 };
 struct relay_role {
 	struct role *role;
-	struct tls_context *tls;
+	struct tls_context *tls, *tls_dane;
 	struct buf roots; /* PEM, read before the sandbox; parsed when first needed: it takes a while */
 	pthread_mutex_t verify_lock;
 	struct tls_context *tls_verify; /* guarded by verify_lock */
@@ -73,8 +74,11 @@ struct work {
 static struct str key_of(struct work *w)
 {
 	const struct relay_job *j = &w->job;
-	return arena_fmt(w->arena, "%.*s|%.*s|%u|%d|%d|%.*s", STR_ARG(j->destination), STR_ARG(j->hosts),
-			 j->port, j->tls, j->lmtp, STR_ARG(j->auth_user));
+	/* What the certificate was checked against is part of it. */
+	struct str domain = j->tls >= RELAY_TLS_SECURE ? j->domain : STR_NONE;
+	return arena_fmt(w->arena, "%.*s|%.*s|%u|%d.%d|%d|%.*s|%.*s", STR_ARG(j->destination),
+			 STR_ARG(j->hosts), j->port, j->tls, j->tls_else, j->lmtp, STR_ARG(domain),
+			 STR_ARG(j->auth_user));
 }
 
 static struct smtp_client *kept_take(struct relay_role *r, struct str key)
@@ -145,10 +149,23 @@ static void kept_expire(void *ctx)
 
 /* ---- addresses ---------------------------------------------------------------------------------------- */
 
+/* What DANE says of a host (RFC 7672). */
+enum dane_state {
+	DANE_NONE,   /* nothing: no records, or no proof of anything */
+	DANE_USE,
+	DANE_FAILED, /* there may be records: the host is not used (2.1.1) */
+};
+struct dane {
+	enum dane_state state;
+	struct str base;
+	struct tls_tlsa records[TLSA_MAX];
+	size_t n;
+};
 struct target {
 	struct sockaddr_storage address;
 	socklen_t len;
 	struct str host;
+	const struct dane *dane; /* NULL: not asked for */
 };
 struct targets {
 	struct target v[ADDRESSES_MAX];
@@ -203,26 +220,87 @@ static void add_records(struct targets *t, struct str host, struct str records, 
 			add_target(t, host, data.p, want, port);
 }
 
+static bool dns_ask(struct work *w, struct str name, enum dns_type type, struct message *reply)
+{
+	struct message m = {.type = MSG_dns_query};
+	struct err err = {0};
+	m.dns_query.name = name;
+	m.dns_query.type = type;
+	return channel_call(role_channel(w->relay->role, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS, w->arena,
+			    reply, &err) &&
+	       !dns_is_error((enum dns_status)reply->dns_reply.status);
+}
+
+static void read_tlsa(struct dane *d, struct str records)
+{
+	struct scan s = scan_of(records);
+	struct str head, data, name;
+
+	while (d->n < TLSA_MAX && scan_take(&s, 10, &head) && scan_le_str(&s, 65535, &data) &&
+	       scan_le_str(&s, 255, &name))
+		d->records[d->n++] = (struct tls_tlsa){.usage = (uint8_t)head.p[6],
+						       .selector = (uint8_t)head.p[7],
+						       .matching = (uint8_t)head.p[8],
+						       .data = data};
+}
+
+/* The records of one base domain. True: that is the answer, be it that it cannot be had. */
+static bool dane_at(struct work *w, struct str base, uint16_t port, struct dane *d)
+{
+	struct message r;
+	d->base = base;
+	if (!dns_ask(w, arena_fmt(w->arena, "_%u._tcp.%.*s", port, STR_ARG(base)), DNS_TLSA, &r)) {
+		d->state = DANE_FAILED;
+		return true;
+	}
+	if (r.dns_reply.status != DNS_FOUND || !r.dns_reply.secure)
+		return false;
+	read_tlsa(d, r.dns_reply.records);
+	d->state = DANE_USE;
+	return true;
+}
+
+/* RFC 7672 2.2.2, 2.2.3: only of a host whose addresses are proven; where it is an alias, the name that it
+ * leads to comes first. */
+static struct dane *dane_of(struct work *w, struct str host, struct str canonical, bool secure, uint16_t port)
+{
+	struct dane *d = arena_new_of(w->arena, struct dane);
+	if (!secure)
+		return d;
+	bool alias = canonical.n && !str_eq_nocase(canonical, host);
+	if (alias && dane_at(w, canonical, port, d))
+		return d;
+	(void)dane_at(w, host, port, d);
+	return d;
+}
+
 static void add_named(struct work *w, struct targets *t, struct str host, uint16_t port)
 {
+	size_t first = t->n;
+	bool secure = w->job.mx_secure && w->job.tls == RELAY_TLS_DANE;
+	struct str canonical = STR_NONE;
 	static const struct {
 		enum dns_type type;
 		size_t bytes;
 	} ask[] = {{DNS_AAAA, 16}, {DNS_A, 4}};
 
 	for (size_t i = 0; i < 2 && host.n <= DNS_NAME_MAX; i++) {
-		struct message m = {.type = MSG_dns_query}, r;
-		struct err err = {0};
-		m.dns_query.name = host;
-		m.dns_query.type = ask[i].type;
-		if (!channel_call(role_channel(w->relay->role, CHANNEL_DNS, ROLE_DNS, 0), &m, DNS_WAIT_MS,
-				  w->arena, &r, &err))
+		struct message r;
+		if (!dns_ask(w, host, ask[i].type, &r)) {
 			t->temp = true;
-		else if (dns_is_error((enum dns_status)r.dns_reply.status))
-			t->temp = true;
-		else
-			add_records(t, host, r.dns_reply.records, ask[i].bytes, port);
+			continue;
+		}
+		add_records(t, host, r.dns_reply.records, ask[i].bytes, port);
+		if (r.dns_reply.status == DNS_FOUND) {
+			secure = secure && r.dns_reply.secure;
+			canonical = r.dns_reply.canonical;
+		}
 	}
+	if (t->n == first || w->job.tls != RELAY_TLS_DANE)
+		return;
+	const struct dane *dane = dane_of(w, host, canonical, secure, port);
+	for (size_t i = first; i < t->n; i++)
+		t->v[i].dane = dane;
 }
 
 /* "mx1.example.org mx2.example.org:2525 [192.0.2.1]:25" */
@@ -302,17 +380,31 @@ static struct tls_context *verify_context(struct relay_role *r)
 static struct smtp_client *open_one(struct work *w, const struct target *t, struct relay_reply *r)
 {
 	struct smtp_client *c = NULL;
+	enum relay_tls tls = w->job.tls;
+	if (tls == RELAY_TLS_DANE && (!t->dane || t->dane->state == DANE_NONE))
+		tls = w->job.tls_else;
+	if (tls == RELAY_TLS_DANE && t->dane->state == DANE_FAILED) {
+		*r = (struct relay_reply){.scope = RELAY_HOSTS,
+					  .status = {4, 7, 5},
+					  .outcome = OUTCOME_TLS_NEEDED,
+					  .sure = true};
+		r->text = arena_fmt(w->arena, "the TLSA records of %.*s cannot be looked up now",
+				    STR_ARG(t->host));
+		return NULL;
+	}
 	struct smtp_client_options o = {
 		.address = t->address,
 		.address_len = t->len,
 		.host = t->host,
 		.helo = w->job.helo,
 		.lmtp = w->job.lmtp,
-		.tls = w->job.tls == RELAY_TLS_DANE ? RELAY_TLS_ENCRYPT : w->job.tls,
+		.tls = tls,
 		.context = w->relay->tls,
-		.context_verify = w->job.tls >= RELAY_TLS_VERIFY && w->job.tls != RELAY_TLS_DANE
+		.context_verify = tls == RELAY_TLS_VERIFY || tls == RELAY_TLS_SECURE
 					  ? verify_context(w->relay)
 					  : NULL,
+		.context_dane = w->relay->tls_dane,
+		.domain = tls >= RELAY_TLS_SECURE ? w->job.domain : STR_NONE,
 		.until_ms = w->until_ms,
 		.auth_user = w->job.auth_user,
 		.auth_password = w->job.auth_password,
@@ -324,6 +416,11 @@ static struct smtp_client *open_one(struct work *w, const struct target *t, stru
 			o.source = source.v[0].address;
 			o.source_len = source.v[0].len;
 		}
+	}
+	if (tls == RELAY_TLS_DANE) {
+		o.dane_host = t->dane->base;
+		o.tlsa = t->dane->records;
+		o.tlsa_n = t->dane->n;
 	}
 	return smtp_client_open(&o, w->arena, &c, r) ? c : NULL;
 }
@@ -554,7 +651,9 @@ static bool relay_prepare(struct role *r, struct sandbox *s, struct err *err)
 	(void)s;
 	own_find(x, c, r->arena);
 	if (!preload(PRELOAD_TLS, err) ||
-	    !tls_context_client(&(struct tls_client_settings){.verify = false}, &x->tls, err))
+	    !tls_context_client(&(struct tls_client_settings){.verify = false}, &x->tls, err) ||
+	    !tls_context_client(&(struct tls_client_settings){.verify = true, .dane = true}, &x->tls_dane,
+				err))
 		return false;
 	/* One file with all roots, read now: the sandbox has no files. Without it "verify" never succeeds. */
 	if (dir < 0 || !file_read_whole(dir, "ca-certificates.crt", CA_MAX, &x->roots, &none))

@@ -429,6 +429,7 @@ void dest_routed(struct remote *r, struct dest *d, const struct route_answer *a,
 {
 	d->asking = false;
 	d->kind = a->kind;
+	d->secure = a->secure;
 	free(d->hosts);
 	d->hosts = hosts;
 	int64_t ttl = a->ttl_s < ROUTE_TTL_MIN_S   ? ROUTE_TTL_MIN_S

@@ -47,7 +47,8 @@ struct relay_job {
 	uint16_t port;           /* of hosts without one */
 	bool lmtp;
 	enum relay_tls tls;
-	struct str tls_names;    /* names accepted besides the host's (MTA-STS mx patterns), by one space */
+	enum relay_tls tls_else; /* DANE: for hosts that have no TLSA records */
+	bool mx_secure;          /* the hosts' names are proven by DNSSEC, or the administrator's */
 	struct str auth_user, auth_password; /* smarthost login; empty: none */
 	struct str helo, source_address;     /* our name; address to bind, empty: any */
 	uint32_t messages_per_connection;    /* 0: no limit */

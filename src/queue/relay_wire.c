@@ -5,7 +5,7 @@
 #include "base/scan.h"
 
 enum { JOB_STR_MAX = 16 * 1024, RCPT_MAX = 1000, TEXT_MAX = 4096 };
-enum { JOB_LMTP = 1 };
+enum { JOB_LMTP = 1, JOB_MX_SECURE = 2 };
 enum { REPLY_SURE = 1, REPLY_DSN = 2 };
 
 void relay_job_encode(struct buf *out, const struct relay_job *job)
@@ -18,13 +18,14 @@ void relay_job_encode(struct buf *out, const struct relay_job *job)
 	envelope_encode(&b, &e);
 	buf_le_str(out, buf_str(&b));
 	const struct str *strings[] = {&job->destination, &job->domain,        &job->hosts,
-				       &job->tls_names,   &job->auth_user,     &job->auth_password,
-				       &job->helo,        &job->source_address};
+				       &job->auth_user,   &job->auth_password, &job->helo,
+				       &job->source_address};
 	for (size_t k = 0; k < sizeof strings / sizeof strings[0]; k++)
 		buf_le_str(out, *strings[k]);
 	buf_le32(out, job->port);
-	buf_le32(out, job->lmtp ? JOB_LMTP : 0);
+	buf_le32(out, (job->lmtp ? JOB_LMTP : 0) | (job->mx_secure ? JOB_MX_SECURE : 0));
 	buf_le32(out, job->tls);
+	buf_le32(out, job->tls_else);
 	buf_le32(out, job->messages_per_connection);
 	buf_le32(out, job->rcpts_per_message);
 }
@@ -37,20 +38,23 @@ bool relay_job_decode(struct str in, struct arena *a, struct relay_job *out, str
 	struct envelope *e = arena_new_of(a, struct envelope);
 	if (!scan_le_str(&s, ENVELOPE_BYTES_MAX, &envelope) || !envelope_decode(envelope, a, e, err))
 		return err->kind != ERR_NONE ? false : err_set(err, ERR_CORRUPT, "a relay job is damaged");
-	struct str *strings[] = {&j.destination, &j.domain,        &j.hosts, &j.tls_names,
-				 &j.auth_user,   &j.auth_password, &j.helo,  &j.source_address};
+	struct str *strings[] = {&j.destination,   &j.domain, &j.hosts, &j.auth_user,
+				 &j.auth_password, &j.helo,   &j.source_address};
 	bool ok = e->rcpt_n > 0 && e->rcpt_n <= RCPT_MAX;
 	for (size_t k = 0; ok && k < sizeof strings / sizeof strings[0]; k++)
 		ok = scan_le_str(&s, JOB_STR_MAX, strings[k]);
-	uint32_t port, flags, tls;
+	uint32_t port, flags, tls, tls_else;
 	if (!ok || !scan_le32(&s, &port) || port > UINT16_MAX || !scan_le32(&s, &flags) ||
-	    !scan_le32(&s, &tls) || tls > RELAY_TLS_DANE || !scan_le32(&s, &j.messages_per_connection) ||
+	    !scan_le32(&s, &tls) || tls > RELAY_TLS_DANE || !scan_le32(&s, &tls_else) ||
+	    tls_else >= RELAY_TLS_DANE || !scan_le32(&s, &j.messages_per_connection) ||
 	    !scan_le32(&s, &j.rcpts_per_message) || !scan_end(&s))
 		return err_set(err, ERR_CORRUPT, "a relay job is damaged");
 	j.id = e->id;
 	j.port = (uint16_t)port;
 	j.lmtp = flags & JOB_LMTP;
+	j.mx_secure = flags & JOB_MX_SECURE;
 	j.tls = (enum relay_tls)tls;
+	j.tls_else = (enum relay_tls)tls_else;
 	j.envelope = e;
 	j.rcpt = e->rcpt;
 	j.rcpt_n = e->rcpt_n;

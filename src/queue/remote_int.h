@@ -44,6 +44,7 @@ struct dest {
 	struct shape *shape;
 	char *hosts;
 	enum route_kind kind;
+	bool secure;               /* the hosts are proven by DNSSEC */
 	int64_t hosts_until_us;
 	bool asking;
 	struct unit *ready, *ready_last; /* sorted by round */

@@ -320,6 +320,9 @@ void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 	bool notice = u->actions[0]->generated.n > 0;
 	log_context(STR_NONE, id_str(&i->id), STR_NONE);
 	struct envelope none = {.id = i->id, .received_us = clock_wall_us(), .origin = ENVELOPE_LOCAL};
+	enum relay_tls least = d->shape->limits.tls_required ? RELAY_TLS_ENCRYPT : RELAY_TLS_MAY;
+	if (q->o.default_tls == RELAY_TLS_NONE)
+		least = d->shape->limits.tls_required ? RELAY_TLS_ENCRYPT : RELAY_TLS_NONE;
 	struct relay_job job = {
 		.id = i->id,
 		.destination = d->shape->name,
@@ -327,10 +330,12 @@ void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 		.hosts = str_of(d->hosts),
 		.port = d->route && d->route->port ? d->route->port : 25,
 		.lmtp = d->route && d->route->lmtp,
-		.tls = d->route ? d->route->tls
-		       : d->shape->limits.tls_required && q->o.default_tls < RELAY_TLS_ENCRYPT
-			       ? RELAY_TLS_ENCRYPT
+		.tls = d->route ? (d->route->tls == RELAY_TLS_SECURE ? RELAY_TLS_VERIFY : d->route->tls)
+		       : q->o.default_tls < least
+			       ? least
 			       : q->o.default_tls,
+		.tls_else = least,
+		.mx_secure = d->route || d->secure,
 		.helo = q->o.hostname,
 		.source_address = q->o.source_address,
 		.messages_per_connection = d->shape->limits.msgs_per_conn,

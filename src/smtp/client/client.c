@@ -268,13 +268,29 @@ static bool say_hello(struct smtp_client *c, struct arena *a, struct relay_reply
 
 static bool handshake(struct smtp_client *c, const struct smtp_client_options *o, struct err *err)
 {
-	bool verify = o->tls >= RELAY_TLS_VERIFY;
-	if (verify && !o->context_verify) /* fail closed: a check that cannot be made is not passed */
+	bool verify = o->tls == RELAY_TLS_VERIFY || o->tls == RELAY_TLS_SECURE;
+	if ((verify && !o->context_verify) ||
+	    (o->tls == RELAY_TLS_DANE &&
+	     !o->context_dane)) /* fail closed: a check that cannot be made is not passed */
 		return err_set(err, ERR_TEMP, "there are no trusted roots to verify with");
 	int64_t until = clock_mono_ms() + (c->reply_ms < HANDSHAKE_MS ? c->reply_ms : HANDSHAKE_MS);
 	buf_clear(&c->in); /* what came before the handshake is nobody's word (RFC 3207 6) */
 	c->used = 0;
-	c->tls = tls_session_new_client(verify ? o->context_verify : o->context, c->fd, o->host);
+	c->proof = "";
+	if (o->tls == RELAY_TLS_DANE) {
+		size_t usable;
+		struct str names[] = {o->host, o->domain};
+		c->tls = tls_session_new_dane(o->context_dane, c->fd, o->dane_host, names,
+					      o->domain.n ? 2 : 1, o->tlsa, o->tlsa_n, &usable);
+		c->proof = usable ? " dane" : "";
+	} else {
+		c->tls = tls_session_new_client(verify ? o->context_verify : o->context, c->fd, o->host);
+		c->proof = verify ? " verified" : "";
+	}
+	if (o->tls == RELAY_TLS_SECURE && o->domain.n) { /* what DNS says of hosts is not believed */
+		struct str names[] = {o->domain, arena_cat(c->arena, STR("."), o->domain)};
+		tls_session_names(c->tls, names, 2, true);
+	}
 	for (;;) {
 		switch (tls_handshake(c->tls, err)) {
 		case TLS_OK:
@@ -517,7 +533,7 @@ struct str smtp_client_tls(const struct smtp_client *c, struct arena *a)
 		return STR_NONE;
 	struct tls_facts f;
 	tls_facts(c->tls, &f);
-	return arena_fmt(a, "%s %s", f.version, f.cipher);
+	return arena_fmt(a, "%s %s%s", f.version, f.cipher, c->proof ? c->proof : "");
 }
 
 unsigned smtp_client_sent(const struct smtp_client *c)

@@ -14,6 +14,7 @@
 
 struct smtp_client;
 struct tls_context;
+struct tls_tlsa;
 
 struct smtp_client_options {
 	struct sockaddr_storage address;
@@ -23,8 +24,12 @@ struct smtp_client_options {
 	struct str host;          /* the peer's name: SNI, verification, log */
 	struct str helo;
 	bool lmtp;
-	enum relay_tls tls;       /* DANE: not here yet, taken as ENCRYPT by the caller */
-	struct tls_context *context, *context_verify; /* NULL: no TLS */
+	enum relay_tls tls;
+	struct tls_context *context, *context_verify, *context_dane; /* context NULL: no TLS */
+	struct str domain;        /* SECURE: the certificate is for it or a host below; DANE usage 2: or for it */
+	struct str dane_host;     /* TLSA base domain (RFC 7672 2.2.3) */
+	const struct tls_tlsa *tlsa; /* DANE: at least one */
+	size_t tlsa_n;
 	struct str auth_user, auth_password;
 	int64_t connect_ms, reply_ms; /* 0: 30 s, 300 s */
 	int64_t until_ms;         /* monotonic clock: everything fails after it, however busy; 0: never */

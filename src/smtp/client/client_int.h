@@ -41,6 +41,7 @@ struct smtp_client {
 	uint32_t rcpt_max;
 	bool auth_plain, auth_login;
 	bool ourselves;      /* the greeting has our own name */
+	const char *proof;   /* who the peer is was proven so: "verified", "dane"; else "" */
 	unsigned sent;
 };
 
