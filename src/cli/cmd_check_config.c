@@ -8,9 +8,11 @@
 #include "base/file.h"
 #include "cli/findings.h"
 #include "config/config.h"
+#include "crypto/key.h"
 #include "crypto/tls.h"
 #include "mail/address.h"
 #include "mail/date.h"
+#include "sender_auth/dkim/keyring.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -105,6 +107,40 @@ static void check_tls(struct findings *f)
 		check_certificate(f, files.v[i]);
 }
 
+/* One line for all that are in order, one for each that is not. */
+static void check_dkim(struct findings *f)
+{
+	struct cli *cli = f->cli;
+	struct dkim_keyring ring;
+	struct err err = {0};
+	size_t good = 0;
+	if (!dkim_keyring_read(cli->config, cli->arena, &ring, &err)) {
+		finding_add(f, FINDING_FAIL, STR("DKIM"), STR_NONE, "%s", err.sys ? err.cause : err.text);
+		return;
+	}
+	for (size_t i = 0; i < ring.n; i++) {
+		const struct dkim_key_file *k = &ring.at[i];
+		struct str what = arena_fmt(cli->arena, "DKIM %.*s %.*s", STR_ARG(k->domain), STR_ARG(k->selector));
+		if (k->use == DKIM_USE_NEVER)
+			continue;
+		if (!k->key)
+			finding_add(f, FINDING_FAIL, what, STR_NONE, "%.*s: %.*s", STR_ARG(k->path),
+				    STR_ARG(k->problem));
+		else if (key_type(k->key) == KEY_RSA && key_bits(k->key) < DKIM_RSA_BITS_GOOD)
+			finding_add(f, FINDING_WARN, what, STR("pabal dkim rotate"),
+				    cli_text(cli, "%u bits are weak (RFC 8301 3.2)", "%u비트는 약합니다(RFC 8301 3.2)"),
+				    key_bits(k->key));
+		else
+			good++;
+	}
+	if (good)
+		finding_add(f, FINDING_OK, STR("DKIM"), STR_NONE, cli_text(cli, "%zu keys", "키 %zu개"), good);
+	if (!ring.n && config_bool(cli->config, SETTING_RELAY_ENABLED))
+		finding_add(f, FINDING_WARN, STR("DKIM"), STR("pabal dkim generate --domain DOMAIN"), "%s",
+			    cli_text(cli, "mail goes out unsigned", "서명 없이 메일을 보냅니다"));
+	dkim_keyring_free(&ring);
+}
+
 static bool has_all(const struct networks *n)
 {
 	for (size_t i = 0; i < n->n; i++)
@@ -164,6 +200,7 @@ int cmd_check_config(struct cli *cli)
 	if (load(&f)) {
 		check_names(&f);
 		check_tls(&f);
+		check_dkim(&f);
 		check_access(&f);
 		check_protection(&f);
 	}

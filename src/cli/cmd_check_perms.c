@@ -227,6 +227,7 @@ int cmd_check_perms(struct cli *cli)
 		{"directory_dir", config_path(c, SETTING_DIRECTORY_DIR),
 		 owner_of(cli, SETTING_PROCESS_USER_AUTH, uid), 07, true, false},
 		{"journal_dir", config_path(c, SETTING_JOURNAL_DIR), base, 022, false, false},
+		{"dkim.dir", config_path(c, SETTING_DKIM_DIR), base, 077, true, true},
 		{"mac.key", join(cli, data, "mac.key"), base, 077, false, true},
 		{"run_dir", run, base, 022, false, true},
 		{"control sockets", join(cli, run, "control"), base, 027, false, true},

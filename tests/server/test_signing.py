@@ -338,3 +338,31 @@ def test_verbs_say_what_is_wrong(make_pabal, tmp_path):
     ko = subprocess.run([PROGRAM, "dkim", "list", "--config", p.config], capture_output=True, text=True, timeout=30,
                         env={**p.env, "LANG": "ko_KR.UTF-8", "LC_ALL": "ko_KR.UTF-8"}, check=True).stdout
     assert "상태" in ko
+
+
+@pytest.mark.parametrize("how", ["in the row", "file of the row", "for all", "file for all"])
+def test_keys_in_the_configuration(make_pabal, tmp_path, how):
+    """R127, R133: domain, path, selector, passphrase and identity stand in the file; the passphrase is never shown."""
+    key, secret = tmp_path / "email.pem", tmp_path / "secret"
+    secret.write_text(PASSPHRASE + "\n")
+    subprocess.run(["openssl", "genrsa", "-des3", "-passout", "file:%s" % secret, "-out", key, "2048"], check=True,
+                   capture_output=True)
+    row, more = {"in the row": ("passphrase=" + PASSPHRASE, ""),
+                 "file of the row": ("passphrase_file=%s" % secret, ""),
+                 "for all": ("", "passphrase = '%s'" % PASSPHRASE),
+                 "file for all": ("", "passphrase_file = '%s'" % secret)}[how]
+    p = make_pabal(start=False, settings="dkim { keys = {'%s email %s identity=from %s'}\n%s }\n"
+                   % (DOMAIN, key, row, more))
+    listed = keys_of(p)
+    assert [(k["domain"], k["selector"], k["identity"], k["bits"]) for k in listed] == [(DOMAIN, "email", "from", 2048)]
+    assert listed[0]["encrypted"] and listed[0]["state"] == "unknown"
+    assert "DKIM" in p.cli("check", "config", check=False).stdout
+    p.start()
+    assert p.role("keys")["detail"]["dkim_keys"] == 1
+    assert PASSPHRASE not in p.log() + p.text("output") + p.cli("dkim", "list").stdout
+    bad = p.cli("dkim", "remove", "--domain", DOMAIN, "--selector", "email", "--yes", check=False)
+    assert bad.returncode != 0 and "dkim.keys" in bad.stderr and key.exists()
+    key.write_text("nonsense")
+    refused = p.cli("reload", check=False)
+    assert refused.returncode != 0 and "email" in refused.stderr and PASSPHRASE not in refused.stderr
+    assert "email" in p.cli("check", "config", check=False).stdout
