@@ -5,7 +5,7 @@
 
     bench/run.py [--quick] [--only ROW,...] [--servers both|pabal|reference] [--dir DIR] [--keep]
 
-Rows: start rest accept single login notice append big ops idle relay. The table goes to standard output, all
+Rows: start rest accept single login notice append big ops idle relay dkim. The table goes to standard output, all
 that was measured to results.json in DIR (default var/bench). Ends with status 1 when a message is lost,
 doubled or changed, or a server fails; a requirement that is not met is shown, no more.
 """
@@ -28,7 +28,7 @@ import procs
 from servers import (BIG, DOMAIN, HOST, ROOT, VMAIL, BenchError, Pabal, PostfixDovecot, free_port_base, free_ports,
                      run)
 
-ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'append', 'big', 'ops', 'idle', 'relay']
+ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'append', 'big', 'ops', 'idle', 'relay', 'dkim']
 PASSWORD = 'correct-horse-battery'
 ACCOUNTS = 100
 SESSIONS = 50
@@ -329,6 +329,21 @@ class Bench:
             server.stop()
             server.relay_mode(None, None)
 
+    def dkim(self):
+        """As relay, and signed on the way with one RSA key of 2,048 bits; Postfix by opendkim."""
+        sink, = free_ports(1)
+        key = self.top / 'dkim.pem'
+        run(['openssl', 'genrsa', '-out', key, '2048'])
+        for server in self.servers:
+            server.relay_mode(sink, None, key)
+            server.start()
+        for i in range(self.counts['relay_rounds']):
+            for server in self.servers:
+                self.send(server, sink, f'k{i}', self.count('relay', server), 'dkim')
+        for server in self.servers:
+            server.stop()
+            server.relay_mode(None, None)
+
     def send(self, server, sink, seed, messages, key, rcpts=1, domains=1, dead=0):
         """Recipients' copies of living domains per second."""
         work = Load('relay', HOST, server.ports['submissions'], RELAY_SESSIONS, messages, SIZE, rcpts, domains, dead,
@@ -388,6 +403,9 @@ class Bench:
         if 'relay' in self.rows:
             say('relay ...')
             self.relay()
+        if 'dkim' in self.rows:
+            say('dkim ...')
+            self.dkim()
         self.measure_disk()
 
 
@@ -422,6 +440,8 @@ TABLE = [
     ('start', 'start to all listeners answering, s', 'start_seconds', '{:.3f}', 'at most', 0.5),
     ('relay', 'messages relayed/s, TLS and login, 20 sessions', 'relay_per_second', '{:,.0f}', 'more', 10),
     ('relay', 'server CPU per relayed message, us', 'relay_cpu_us', '{:,.0f}', 'less', 8),
+    ('dkim', 'the same, signed with RSA 2048', 'dkim_per_second', '{:,.0f}', 'more', 8),
+    ('dkim', 'server CPU per signed message, us', 'dkim_cpu_us', '{:,.0f}', 'less', None),
     ('relay', 'messages of 100 recipients relayed/s', 'relay100_per_second', '{:,.1f}', 'more', 5),
     ('relay', 'rate with one of 10 destinations dead, %', 'dead_percent', '{:,.1f}', 'at least', 95),
     ('notice', '250 to EXISTS in IDLE, ms', 'notice_ms', '{:,.2f}', 'less', 20),

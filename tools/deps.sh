@@ -18,7 +18,7 @@ test="$clang $mail clang-format clang-tidy cppcheck shellcheck ccache python3-py
 fuzz="$clang ccache"
 # What "make run" suggests to try
 run='swaks curl'
-bench='postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd'
+bench='opendkim postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd'
 
 wanted=
 for group; do
