@@ -265,13 +265,31 @@ static const struct mime_part *part_of(const struct mime_message *m, const struc
 	return u->section.kind == SECTION_WHOLE ? mime_find(m, u->section.path, u->section.path_n) : NULL;
 }
 
-static void write_structure(struct imap *s, const struct mime_message *m, const struct mime_part *p)
+/* RFC 5524 3: together with BINARY the structure is that of the decoded part. Its lines are not counted. */
+static void decode_structure(const struct mime_message *m, struct mime_part *p)
+{
+	uint64_t size;
+	struct err err;
+
+	if (p->kind != MIME_LEAF || !mime_decoded_size(m, p, &size, &err) || size > UINT32_MAX)
+		return;
+	p->encoding_text = p->has_nul ? STR("binary") : p->has_8bit ? STR("8bit") : STR("7bit");
+	p->body_end = p->body_start + (size_t)size;
+	p->body_lines = 0;
+}
+
+static void write_structure(struct imap *s, const struct mime_message *m, const struct mime_part *p,
+			    bool decoded)
 {
 	BUF_SCOPED text = {};
+	struct mime_part as_told;
 
 	buf_add(imap_out(s), STR(" (BODYPARTSTRUCTURE "));
 	if (p) {
-		mime_render_part_structure(&text, m, p);
+		as_told = *p;
+		if (decoded)
+			decode_structure(m, &as_told);
+		mime_render_part_structure(&text, m, &as_told);
 		buf_add(imap_out(s), buf_str(&text));
 	} else {
 		buf_add(imap_out(s), STR("NIL"));
@@ -309,7 +327,7 @@ static bool write_extended(struct imap *s, struct url_reader *r, const struct im
 	if (ok) {
 		write_url(s, f->text);
 		if (f->what & WHAT_STRUCTURE)
-			write_structure(s, m, part_of(m, u));
+			write_structure(s, m, part_of(m, u), f->what & WHAT_BINARY);
 		if (f->what & WHAT_BINARY)
 			write_binary(s, m, part_of(m, u));
 		if (f->what & WHAT_BODY) {
