@@ -42,7 +42,7 @@ static enum step begin(struct imap *s, struct command *c)
 		return STEP_DONE;
 	if (args.has_partial)
 		seqs = partial_of(seqs, args.partial, s->arena);
-	if (c->uid)
+	if (c->uid && !(s->enabled & ENABLED_UIDONLY))
 		args.items |= FETCH_UID;
 	if (args.has_changed_since)
 		args.items |= FETCH_MODSEQ;

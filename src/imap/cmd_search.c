@@ -50,6 +50,8 @@ static enum step begin(struct imap *s, struct command *c)
 	r->arguments = c->p;
 	if (!parse_search(&c->p, &r->args, &problem))
 		return find_bad_arguments(s, &c->p, problem, &r->args);
+	if (!find_allowed(s, &r->args))
+		return STEP_DONE;
 	r->uid = c->uid;
 	r->find.found = note;
 	r->find.ctx = r;

@@ -101,7 +101,7 @@ static void write_facts(struct imap *s, const struct view_facts *f)
 		buf_add(b, STR("\r\n"));
 	} else {
 		count_line(s, f->recent, "RECENT");
-		if (f->first_unseen)
+		if (f->first_unseen && !(s->enabled & ENABLED_UIDONLY))
 			ok_number(s, "UNSEEN", f->first_unseen, "First unseen");
 	}
 	ok_number(s, "UIDVALIDITY", f->uidvalidity, "UIDs valid");

@@ -75,6 +75,7 @@ static const struct {
 	{"QRESYNC", ENABLED_QRESYNC},
 	{"IMAP4rev2", ENABLED_REV2},
 	{"UTF8=ACCEPT", ENABLED_UTF8},
+	{"UIDONLY", ENABLED_UIDONLY},
 };
 
 /* "ENABLE" 1*(SP capability) */

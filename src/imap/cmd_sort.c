@@ -57,6 +57,8 @@ static enum step begin(struct imap *s, struct command *c)
 	r->arguments = c->p;
 	if (!parse_sort(&c->p, &r->args, &problem))
 		return find_bad_arguments(s, &c->p, problem, &r->args);
+	if (!find_allowed(s, &r->args))
+		return STEP_DONE;
 	r->uid = c->uid;
 	r->needs_summary = sort_needs_summary(r->args.sort, r->args.sort_n);
 	r->sorting = (struct sorting){

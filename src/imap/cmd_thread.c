@@ -33,6 +33,8 @@ static enum step begin(struct imap *s, struct command *c)
 
 	if (!parse_thread(&c->p, &r->args, &problem))
 		return find_bad_arguments(s, &c->p, problem, &r->args);
+	if (!find_allowed(s, &r->args))
+		return STEP_DONE;
 	threading_init(&r->threading, r->args.thread, c->uid, s->arena);
 	c->release = release;
 	c->state = r;

@@ -219,13 +219,16 @@ static bool message_items(struct imap *s, struct fetch_run *r, unsigned items, c
 	return ok;
 }
 
-static void start_line(struct buf *b, uint32_t seq)
+/* RFC 9586 3.2: with UIDONLY the number is the UID. */
+static void start_line(struct imap *s, uint32_t seq, uint32_t uid)
 {
+	bool uid_only = s->enabled & ENABLED_UIDONLY;
+	struct buf *b = imap_out(s);
 	char *start = write_room(b), *p = start;
 
 	p = put(p, "* ", 2);
-	p = put_u64(p, seq);
-	p = put(p, " FETCH (", 8);
+	p = put_u64(p, uid_only ? uid : seq);
+	p = uid_only ? put(p, " UIDFETCH (", 11) : put(p, " FETCH (", 8);
 	b->n += (size_t)(p - start);
 }
 
@@ -243,7 +246,7 @@ static bool one_message(struct imap *s, struct fetch_run *r, uint32_t seq, struc
 		if (r->seen_modseq > m->modseq)
 			m->modseq = r->seen_modseq;
 	}
-	start_line(imap_out(s), seq);
+	start_line(s, seq, m->uid);
 	if (message_items(s, r, items, m, summary, &files, &err)) {
 		buf_add(imap_out(s), STR(")\r\n"));
 		return true;
@@ -287,7 +290,7 @@ static bool only_memory_step(struct imap *s, struct fetch_run *r)
 	for (unsigned n = 0; n < 256 && next_seq(r); n++, advance(r)) {
 		if (!view_msg(s->view, r->seq, &m) || !wanted(r, &m))
 			continue;
-		start_line(b, r->seq);
+		start_line(s, r->seq, m.uid);
 		memory_items(s, r->args.items, &m, r);
 		buf_add(b, STR(")\r\n"));
 	}

@@ -34,6 +34,22 @@ enum step find_step(struct imap *s, struct find *f)
 	return STEP_DONE;
 }
 
+static bool has_numbers(const struct search_key *k)
+{
+	for (; k; k = k->next)
+		if ((k->kind == SEARCH_SEQ && !k->set.saved) || has_numbers(k->a) || has_numbers(k->b))
+			return true;
+	return false;
+}
+
+bool find_allowed(struct imap *s, const struct search_args *args)
+{
+	if (!(s->enabled & ENABLED_UIDONLY) || !has_numbers(args->root))
+		return true;
+	imap_bad(s, "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY");
+	return false;
+}
+
 enum step find_bad_arguments(struct imap *s, const struct parse *p, enum search_problem problem,
 			     const struct search_args *args)
 {

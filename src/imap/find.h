@@ -16,6 +16,8 @@ struct find {
 	void (*found)(struct imap *s, void *ctx, uint32_t seq, const struct msg *m);
 	void *ctx;
 };
+/* false: BAD was written: message numbers under UIDONLY (RFC 9586 3.1). */
+bool find_allowed(struct imap *s, const struct search_args *args);
 void find_begin(struct imap *s, struct find *f, const struct search_args *args);
 enum step find_step(struct imap *s, struct find *f); /* STEP_DONE, or STEP_AGAIN */
 /* The tagged reply to arguments that do not parse, and to a failed search. */

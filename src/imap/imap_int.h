@@ -68,7 +68,13 @@ struct expected {
 	unsigned flags;
 };
 
-enum enabled { ENABLED_CONDSTORE = 1, ENABLED_QRESYNC = 2, ENABLED_REV2 = 4, ENABLED_UTF8 = 8 };
+enum enabled {
+	ENABLED_CONDSTORE = 1,
+	ENABLED_QRESYNC = 2,
+	ENABLED_REV2 = 4,
+	ENABLED_UTF8 = 8,
+	ENABLED_UIDONLY = 16
+};
 
 struct imap {
 	struct conn *conn;

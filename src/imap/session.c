@@ -81,6 +81,9 @@ static enum step command_begin(struct imap *s)
 		return imap_bad_syntax(s, &p);
 	if (row->flags & COMMAND_SELECTED && !s->view)
 		return imap_bad(s, "No mailbox is selected");
+	bool numbers = row->flags & COMMAND_UID && !(row->flags & COMMAND_UID_BARE) && !c->uid;
+	if (numbers && s->enabled & ENABLED_UIDONLY) /* RFC 9586 3.1 */
+		return imap_bad(s, "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY");
 	c->p = p;
 	return row->fn(s, c);
 }

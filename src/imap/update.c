@@ -115,8 +115,14 @@ void imap_write_fetch_flags(struct imap *s, uint32_t seq, const struct msg *m, u
 	char *start = write_room(b), *p = start;
 
 	p = put(p, "* ", 2);
-	p = put_u64(p, seq);
-	p = put(p, " FETCH (", 8);
+	if (s->enabled & ENABLED_UIDONLY) {
+		p = put_u64(p, m->uid);
+		p = put(p, " UIDFETCH (", 11);
+		items &= ~(unsigned)FETCH_UID;
+	} else {
+		p = put_u64(p, seq);
+		p = put(p, " FETCH (", 8);
+	}
 	if (items & FETCH_UID) {
 		p = put(p, "UID ", 4);
 		p = put_u64(p, m->uid);
@@ -150,7 +156,7 @@ static void tell_expunged(struct imap *s, const struct view_changes *ch)
 {
 	struct buf *b = imap_out(s);
 
-	if (s->enabled & ENABLED_QRESYNC) {
+	if (s->enabled & (ENABLED_QRESYNC | ENABLED_UIDONLY)) {
 		if (!ch->vanished.n)
 			return;
 		buf_add(b, STR("* VANISHED "));
