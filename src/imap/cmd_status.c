@@ -13,6 +13,7 @@ static const struct {
 	{"UNSEEN", STATUS_UNSEEN},           {"DELETED", STATUS_DELETED},
 	{"SIZE", STATUS_SIZE},               {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ},
 	{"APPENDLIMIT", STATUS_APPENDLIMIT}, {"MAILBOXID", STATUS_MAILBOXID},
+	{"DELETED-STORAGE", STATUS_DELETED_STORAGE},
 };
 
 /* "(" status-att *(SP status-att) ")" */
@@ -46,12 +47,30 @@ static void number(struct buf *b, unsigned items_wanted, unsigned item, const ch
 	buf_u64(b, value);
 }
 
+/* Octets that expunging what has \Deleted would give back. */
+static bool deleted_storage(struct imap *s, struct str name, uint64_t *out, struct err *err)
+{
+	struct view *v;
+	struct msg m;
+
+	*out = 0;
+	if (!view_open(imap_account(s), name, true, &v, err))
+		return false;
+	for (uint32_t seq = 1; view_msg(v, seq, &m); seq++)
+		if (m.flags & FLAG_DELETED)
+			*out += m.size;
+	view_close(v);
+	return true;
+}
+
 bool imap_write_status(struct imap *s, struct str name, unsigned wanted, struct err *err)
 {
 	struct mailbox_status st;
 	struct buf *b = imap_out(s);
+	uint64_t deleted = 0;
 
-	if (!mailbox_status(imap_account(s), name, &st, err))
+	if (!mailbox_status(imap_account(s), name, &st, err) ||
+	    (wanted & STATUS_DELETED_STORAGE && !deleted_storage(s, name, &deleted, err)))
 		return false;
 	if (wanted & STATUS_HIGHESTMODSEQ)
 		imap_enable_condstore(s);
@@ -64,6 +83,7 @@ bool imap_write_status(struct imap *s, struct str name, unsigned wanted, struct 
 	number(b, wanted, STATUS_UIDVALIDITY, "UIDVALIDITY", st.uidvalidity);
 	number(b, wanted, STATUS_UNSEEN, "UNSEEN", st.unseen);
 	number(b, wanted, STATUS_DELETED, "DELETED", st.deleted);
+	number(b, wanted, STATUS_DELETED_STORAGE, "DELETED-STORAGE", deleted);
 	number(b, wanted, STATUS_SIZE, "SIZE", st.size);
 	number(b, wanted, STATUS_HIGHESTMODSEQ, "HIGHESTMODSEQ", st.highestmodseq);
 	number(b, wanted, STATUS_APPENDLIMIT, "APPENDLIMIT",

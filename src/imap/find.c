@@ -34,17 +34,18 @@ enum step find_step(struct imap *s, struct find *f)
 	return STEP_DONE;
 }
 
-static bool has_numbers(const struct search_key *k)
+bool find_has_numbers(const struct search_key *k)
 {
 	for (; k; k = k->next)
-		if ((k->kind == SEARCH_SEQ && !k->set.saved) || has_numbers(k->a) || has_numbers(k->b))
+		if ((k->kind == SEARCH_SEQ && !k->set.saved) || find_has_numbers(k->a) ||
+		    find_has_numbers(k->b))
 			return true;
 	return false;
 }
 
 bool find_allowed(struct imap *s, const struct search_args *args)
 {
-	if (!(s->enabled & ENABLED_UIDONLY) || !has_numbers(args->root))
+	if (!(s->enabled & ENABLED_UIDONLY) || !find_has_numbers(args->root))
 		return true;
 	imap_bad(s, "[UIDREQUIRED] Message numbers are not used after ENABLE UIDONLY");
 	return false;
@@ -78,6 +79,19 @@ void esearch_begin(struct imap *s, const struct command *c)
 	buf_byte(b, ')');
 	if (c->uid)
 		buf_add(b, STR(" UID"));
+}
+
+void esearch_begin_mailbox(struct imap *s, const struct command *c)
+{
+	struct buf *b = imap_out(s);
+	struct view_facts f;
+
+	view_facts(s->view, &f);
+	buf_add(b, STR("* ESEARCH (TAG "));
+	write_string(b, c->tag, false);
+	buf_add(b, STR(" MAILBOX "));
+	write_mailbox(b, view_name(s->view), imap_utf8(s));
+	buf_fmt(b, " UIDVALIDITY %u) UID", f.uidvalidity);
 }
 
 void esearch_pair(struct buf *b, const char *word, uint64_t value)

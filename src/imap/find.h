@@ -16,6 +16,8 @@ struct find {
 	void (*found)(struct imap *s, void *ctx, uint32_t seq, const struct msg *m);
 	void *ctx;
 };
+/* Are there message numbers in it, "$" not counted? */
+bool find_has_numbers(const struct search_key *k);
 /* false: BAD was written: message numbers under UIDONLY (RFC 9586 3.1). */
 bool find_allowed(struct imap *s, const struct search_args *args);
 void find_begin(struct imap *s, struct find *f, const struct search_args *args);
@@ -27,6 +29,8 @@ enum step find_failed(struct imap *s, const struct find *f, const struct search_
 
 /* '* ESEARCH (TAG "A282") UID', and a pair of it */
 void esearch_begin(struct imap *s, const struct command *c);
+/* '* ESEARCH (TAG "A282" MAILBOX "x" UIDVALIDITY 1) UID' of the view (RFC 7377) */
+void esearch_begin_mailbox(struct imap *s, const struct command *c);
 void esearch_pair(struct buf *b, const char *word, uint64_t value);
 /* " PARTIAL (1:500 ", up to the results; and " RELEVANCY (100 100)" for n of them */
 void esearch_partial(struct buf *b, struct partial p);

@@ -158,6 +158,7 @@ enum status_item {
 	STATUS_HIGHESTMODSEQ = 128,
 	STATUS_APPENDLIMIT = 256,
 	STATUS_MAILBOXID = 512,
+	STATUS_DELETED_STORAGE = 1024, /* RFC 9208 4.1.4 */
 };
 bool parse_status_items(struct parse *p, unsigned *out);
 bool imap_write_status(struct imap *s, struct str name, unsigned items, struct err *err) MUST_CHECK;

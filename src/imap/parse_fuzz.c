@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /* Every grammar over the same octets; the first one chooses the encoding of mailbox names. */
+#include "imap/esearch.h"
 #include "imap/fetch.h"
 #include "imap/list.h"
 #include "imap/notify.h"
@@ -19,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct parse p = parse_of(text, a, utf8);
 	struct fetch_args fetch;
 	struct list_args list;
+	struct esearch_args esearch;
 	struct notify_args notify;
 	struct metadata_args metadata;
 	struct search_args search;
@@ -64,6 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	p = parse_of(text, a, utf8);
 	if (parse_notify(&p, &notify) && !notify.none && !notify.groups_n)
+		abort();
+	p = parse_of(text, a, utf8);
+	if (parse_esearch(&p, &esearch, &problem) && !esearch.search.root)
 		abort();
 	literal_at_end(text, &literal, &at);
 	return 0;

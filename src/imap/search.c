@@ -366,6 +366,7 @@ static void prepare_keyword(struct search *s, struct search_key *k, struct arena
 	size_t n;
 
 	view_keywords(s->view, a, &names, &n);
+	k->keyword_bit = 0; /* of another mailbox */
 	for (size_t i = 0; i < n; i++)
 		if (str_eq_nocase(names[i], k->name))
 			k->keyword_bit = UINT32_C(1) << i;
