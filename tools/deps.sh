@@ -13,7 +13,7 @@ clang='clang llvm libclang-rt-14-dev'
 mail="postfix postfix-mysql dovecot-core dovecot-lmtpd"
 test="$clang $mail clang-format clang-tidy cppcheck shellcheck ccache python3-pytest openssl curl swaks libnet-ssleay-perl
 	libauthen-sasl-perl isync fetchmail getmail6 mutt s-nail e2fsprogs python3-prometheus-client
-	python3-dkim python3-nacl python3-cryptography opendkim opendkim-tools mariadb-server-core mariadb-client-core
+	python3-dkim python3-nacl python3-cryptography opendkim opendkim-tools mariadb-server-core mariadb-client
 	dovecot-imapd dovecot-pop3d"
 fuzz="$clang ccache"
 # What "make run" suggests to try

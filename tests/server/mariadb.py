@@ -125,6 +125,21 @@ class Guide:
               SELECT Email as User, password FROM accounts_table WHERE Email='%%u';
             """ % (server.socket, DATABASE_PASSWORD), 0o640)
 
+    def host_files(self):
+        """main.cf, master.cf, dovecot.conf and conf.d, as the guide has them on CentOS 7."""
+        maps = "mysql:%s/database-" % self.postfix
+        self.write(self.postfix / "main.cf", MAIN_CF.format(maps=maps))
+        self.write(self.postfix / "master.cf", MASTER_CF)
+        self.write(self.dovecot / "dovecot.conf", DOVECOT_CONF)
+        for name, text in CONF_D.items():
+            self.write(self.dovecot / "conf.d" / name, text.replace("/home/vmail", str(self.vmail))
+                       .replace("/etc/dovecot/dovecot-sql.conf.ext", "%s/dovecot-sql.conf.ext" % self.dovecot))
+
+    def dump(self):
+        """As mysqldump writes it."""
+        return subprocess.run(["mariadb-dump", "--no-defaults", "-u", "root", "-S", str(self.server.socket),
+                               "postfix_accounts"], check=True, capture_output=True, timeout=60).stdout
+
     @staticmethod
     def write(path, text, mode=0o644):
         path.write_text(textwrap.dedent(text).lstrip())
@@ -136,3 +151,103 @@ class Guide:
         return ('directory {\n backend = classic\n classic_domains = "%s"\n classic_accounts = "%s"\n'
                 ' classic_aliases = "%s"\n classic_dovecot = "%s/dovecot-sql.conf.ext"\n}\n'
                 % (file % "domains", file % "users", file % "alias", self.dovecot))
+
+
+MAIN_CF = """
+    # See /usr/share/doc/postfix for samples
+    queue_directory = /var/spool/postfix
+    command_directory = /usr/sbin
+    daemon_directory = /usr/libexec/postfix
+    data_directory = /var/lib/postfix
+    mail_owner = postfix
+    myhostname = mail.demologthink.com
+    mydomain = demologthink.com
+    myorigin = $mydomain
+    inet_interfaces = all
+    inet_protocols = all
+    mydestination = $myhostname, localhost.$mydomain, localhost
+    unknown_local_recipient_reject_code = 550
+    mynetworks = 127.0.0.0/8, [::1]/128, 10.1.0.0/16
+    alias_maps = hash:/etc/aliases
+    alias_database = hash:/etc/aliases
+    home_mailbox = Maildir/
+    debug_peer_level = 2
+    sendmail_path = /usr/sbin/sendmail.postfix
+    message_size_limit = 20480000
+    smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,
+        reject_unauth_destination, reject_rbl_client zen.spamhaus.org
+    #smtpd_tls_cert_file = /etc/pki/dovecot/certs/dovecot.pem
+    smtpd_tls_security_level = may
+    smtp_tls_security_level = may
+    smtpd_sasl_type = dovecot
+    smtpd_sasl_path = private/auth
+    virtual_transport = lmtp:unix:private/dovecot-lmtp
+    virtual_mailbox_domains = {maps}domains.cf
+    virtual_mailbox_maps = {maps}users.cf
+    virtual_alias_maps = {maps}alias.cf
+    some_new_thing = 1
+"""
+MASTER_CF = """
+    smtp      inet  n       -       n       -       -       smtpd
+    submission inet n       -       n       -       -       smtpd
+      -o syslog_name=postfix/submission
+      -o smtpd_sasl_auth_enable=yes
+      -o smtpd_reject_unlisted_recipient=no
+      -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+      -o milter_macro_daemon_name=ORIGINATING
+    pickup    unix  n       -       n       60      1       pickup
+    dovecot   unix  -       n       n       -       -       pipe
+      flags=DRhu user=vmail:vmail argv=/usr/libexec/dovecot/deliver -f ${sender} -d ${recipient}
+    127.0.0.1:10025 inet n - n - - smtpd
+"""
+DOVECOT_CONF = """
+    protocols = imap pop3 lmtp
+    listen = *, ::
+    dict {
+      #quota = mysql:/etc/dovecot/dovecot-dict-sql.conf.ext
+    }
+    !include conf.d/*.conf
+    !include_try local.conf
+"""
+CONF_D = {
+    "10-auth.conf": """
+        disable_plaintext_auth = yes
+        auth_mechanisms = plain login
+        !include auth-sql.conf.ext
+        """,
+    "auth-sql.conf.ext": """
+        passdb {
+          driver = sql
+          args = /etc/dovecot/dovecot-sql.conf.ext
+        }
+        userdb {
+          driver = static
+          args = uid=vmail gid=vmail home=/home/vmail/%d/%n/Maildir
+        }
+        """,
+    "10-mail.conf": """
+        mail_location = maildir:/home/vmail/%d/%n/Maildir
+        namespace inbox {
+          inbox = yes
+        }
+        mail_privileged_group = mail
+        mbox_write_locks = fcntl
+        """,
+    "10-master.conf": """
+        service lmtp {
+          unix_listener /var/spool/postfix/private/dovecot-lmtp {
+            mode = 0600
+            user = postfix
+            group = postfix
+          }
+        }
+        service auth {
+          unix_listener /var/spool/postfix/private/auth {
+            mode = 0666
+            user = postfix
+            group = postfix
+          }
+        }
+        """,
+    "10-ssl.conf": "ssl = no\n",
+}
