@@ -17,6 +17,7 @@
 #include "proc/queue_alarm.h"
 #include "proc/queue_dkim.h"
 #include "proc/queue_relay.h"
+#include "proc/queue_sts.h"
 #include "proc/settle_int.h"
 #include <dirent.h>
 #include <errno.h>
@@ -49,6 +50,7 @@ struct queue_role {
 	struct queue *queue;
 	struct store *store;
 	struct queue_dkim *dkim;
+	struct sts *sts; /* NULL: not asked for */
 	struct queue_alarm *alarm;
 	int mail_fd, spool_fd, journal_fd;
 	struct settle_table settle;
@@ -491,8 +493,10 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 	if (!relay_routes(c, a, &routes, &o.routes_n, err) || !read_shaping(c, a, &o.shaping, err))
 		return false;
 	o.routes = routes;
+	if (config_bool(c, SETTING_RELAY_MTA_STS) && !sts_new(r, q->spool_fd, &q->sts, err))
+		return false;
 	if (config_bool(c, SETTING_RELAY_ENABLED))
-		o.relay = relay_services_of(r, q->dkim);
+		o.relay = relay_services_of(r, q->dkim, q->sts);
 	queue_alarm_open(q->alarm, q->spool_fd, (const int[]){q->spool_fd, q->mail_fd, q->journal_fd}, 3);
 	if (!queue_dkim_open(q->dkim, q->spool_fd, err) || !queue_open(&o, &q->queue, err))
 		return false;

@@ -8,6 +8,7 @@
 #include "dns/resolver.h"
 #include "net/net.h"
 #include "proc/queue_dkim.h"
+#include "proc/queue_sts.h"
 #include "proc/role_int.h"
 #include "queue/relay_wire.h"
 #include <fcntl.h>
@@ -18,6 +19,7 @@ enum { DNS_WAIT_MS = 30000, RELAY_WAIT_MS = 3600000, INLINE_MAX = 32768, MX_MAX 
 
 struct sender { /* ctx of the services */
 	struct role *role;
+	struct sts *sts;    /* NULL: MTA-STS is off */
 	struct queue_dkim *dkim;
 };
 
@@ -25,8 +27,11 @@ struct sender { /* ctx of the services */
 
 struct route_call {
 	struct role *role;
+	struct sts *sts;
 	route_done *done;
 	void *ctx;
+	struct route_answer answer; /* while the policy is looked for */
+	struct buf hosts;
 	size_t n;
 	char domain[256];
 };
@@ -128,17 +133,54 @@ static void route_of_reply(struct route_call *c, const struct msg_dns_reply *r, 
 	a->hosts = buf_str(hosts);
 }
 
+/* Hosts that the policy does not name are not used (RFC 8461 5). In mode testing it says nothing yet. */
+static void obey(struct route_call *c, const struct mta_sts_policy *p)
+{
+	BUF_SCOPED left = {0};
+	struct str rest = buf_str(&c->hosts);
+
+	if (!p || p->mode != MTA_STS_ENFORCE)
+		return;
+	while (rest.p) {
+		struct str host = str_cut(&rest, ' ');
+		if (!mta_sts_policy_has(p, host))
+			continue;
+		if (left.n)
+			buf_byte(&left, ' ');
+		buf_add(&left, host);
+	}
+	c->answer.verify = true;
+	if (!left.n) {
+		c->answer.kind = ROUTE_TEMP;
+		c->answer.why = "the domain's MTA-STS policy names none of its MX hosts";
+	}
+	buf_clear(&c->hosts);
+	buf_add(&c->hosts, buf_str(&left));
+}
+
+static void on_policy(void *ctx, const struct mta_sts_policy *p)
+{
+	struct route_call *c = ctx;
+
+	obey(c, p);
+	c->answer.hosts = buf_str(&c->hosts);
+	c->done(c->ctx, &c->answer);
+	buf_free(&c->hosts);
+	free(c);
+}
+
 static void on_mx(void *ctx, struct message *reply, const struct err *err)
 {
 	struct route_call *c = ctx;
-	struct route_answer a = {.kind = ROUTE_TEMP};
 	(void)err; /* whatever it was: try again later */
-	BUF_SCOPED hosts = {0};
 
+	c->answer = (struct route_answer){.kind = ROUTE_TEMP};
 	if (reply && reply->type == MSG_dns_reply)
-		route_of_reply(c, &reply->dns_reply, &hosts, &a);
-	c->done(c->ctx, &a);
-	free(c);
+		route_of_reply(c, &reply->dns_reply, &c->hosts, &c->answer);
+	if (c->answer.kind == ROUTE_MX && c->sts)
+		sts_find(c->sts, (struct str){c->domain, c->n}, on_policy, c);
+	else
+		on_policy(c, NULL);
 }
 
 static void route(void *ctx, struct str domain, route_done *done, void *done_ctx)
@@ -148,7 +190,8 @@ static void route(void *ctx, struct str domain, route_done *done, void *done_ctx
 	struct message m = {.type = MSG_dns_query};
 	struct err err = {0};
 
-	*c = (struct route_call){.role = r, .done = done, .ctx = done_ctx};
+	*c = (struct route_call){
+		.role = r, .sts = ((struct sender *)ctx)->sts, .done = done, .ctx = done_ctx};
 	c->n = domain.n < sizeof(c->domain) ? domain.n : 0;
 	memcpy(c->domain, domain.p, c->n);
 	if (c->n && domain.p[0] == '[') { /* an address literal: no look-up */
@@ -305,11 +348,11 @@ static void relay(void *ctx, const struct relay_job *job, relay_done *done, void
 			  job->content_fd_bytes);
 }
 
-struct relay_services relay_services_of(struct role *r, struct queue_dkim *dkim)
+struct relay_services relay_services_of(struct role *r, struct queue_dkim *dkim, struct sts *sts)
 {
 	struct sender *s = arena_new_of(r->arena, struct sender);
 
-	*s = (struct sender){r, dkim};
+	*s = (struct sender){.role = r, .sts = sts, .dkim = dkim};
 	return (struct relay_services){s, route, relay};
 }
 

@@ -7,9 +7,10 @@
 
 struct role;
 struct queue_dkim;
+struct sts;
 
-/* Mail is signed on its way to relay (queue_dkim.h). */
-struct relay_services relay_services_of(struct role *r, struct queue_dkim *dkim);
+/* Mail is signed on its way to relay (queue_dkim.h). sts NULL: no MTA-STS. */
+struct relay_services relay_services_of(struct role *r, struct queue_dkim *dkim, struct sts *sts);
 /* The rows of setting `routes`; passwords are read from their files now, before the sandbox. */
 bool relay_routes(const struct config *c, struct arena *a, struct queue_route **out, size_t *out_n,
 		  struct err *err) MUST_CHECK;

@@ -16,6 +16,7 @@
 #include "crypto/tls.h"
 #include "dns/resolver.h"
 #include "net/net.h"
+#include "policy/https.h"
 #include "proc/role_int.h"
 #include "queue/relay_wire.h"
 #include "smtp/client/client.h"
@@ -34,6 +35,7 @@ enum {
 	JOB_MS = 50 * 60 * 1000, /* less than queue waits: what it gave up must not succeed later */
 	BODY_MAX = 64 << 20,
 	TLSA_MAX = 20,
+	HTTPS_PORT = 443, FETCH_MS = 60000, /* RFC 8461 3.3 suggests a minute */
 	CA_MAX = 4 << 20,
 };
 
@@ -540,12 +542,69 @@ static void job_main(void *ctx)
 	work_free(w);
 }
 
+/* ---- documents ------------------------------------------------------------------------------------- */
+
+static bool fetch(struct work *w, struct str host, struct str path, struct str *out, struct err *err)
+{
+	struct targets t = {0};
+	struct https_request r = {.host = host, .path = path, .context = verify_context(w->relay),
+				  .until_ms = w->until_ms, .body_max = HTTPS_BODY_MAX};
+
+	if (!r.context)
+		return err_set(err, ERR_TEMP, "there are no trusted roots to verify with");
+	add_named(w, &t, host, HTTPS_PORT);
+	if (!t.n)
+		return err_set(err, t.temp ? ERR_TEMP : ERR_NOT_FOUND, "%.*s has no address", STR_ARG(host));
+	for (size_t i = 0; i < t.n; i++) {
+		err_clear(err);
+		r.address = t.v[i].address;
+		r.address_len = t.v[i].len;
+		if (https_get(&r, w->arena, out, err))
+			return true;
+	}
+	return false;
+}
+
+static void fetch_main(void *ctx)
+{
+	struct work *w = ctx;
+	struct message m = {.type = MSG_fetch_result};
+	struct err err = {0};
+	struct str body = STR_NONE;
+
+	net_block_begin(w->relay->role->net);
+	bool good = fetch(w, w->job.domain, w->job.hosts, &body, &err);
+	net_block_end(w->relay->role->net);
+	m.fetch_result.code = good ? 0 : err.kind == ERR_NOT_FOUND ? 1 : 2;
+	m.fetch_result.body = body;
+	m.fetch_result.why = str_sub(str_of(err.text), 0, 512);
+	(void)channel_reply(w->ch, w->id, &m);
+	work_free(w);
+}
+
+static void on_fetch(struct relay_role *relay, struct channel *ch, uint64_t id, const struct msg_fetch *m)
+{
+	struct work *w = mem_new(struct work);
+
+	w->relay = relay;
+	w->ch = ch;
+	w->id = id;
+	w->side_fd = -1;
+	w->arena = arena_new();
+	w->until_ms = clock_mono_ms() + FETCH_MS;
+	w->job.domain = arena_str(w->arena, m->host);
+	w->job.hosts = arena_str(w->arena, m->path);
+	net_run(relay->role->net, fetch_main, w);
+}
+
 static void relay_on_message(void *ctx, struct channel *ch, uint64_t id, struct message *m)
 {
 	struct peer *p = ctx;
 	struct relay_role *relay = p->role->state;
 	struct err err = {0};
 
+	if (m->type == MSG_fetch)
+		on_fetch(relay, ch, id, &m->fetch);
 	if (m->type != MSG_relay_job)
 		return;
 	struct work *w = mem_new(struct work);
@@ -646,7 +705,7 @@ static bool relay_prepare(struct role *r, struct sandbox *s, struct err *err)
 	CONFIG_SCOPED c = role_config(r);
 	struct relay_role *x = r->state;
 	struct err none;
-	FD_SCOPED dir = file_openat(AT_FDCWD, "/etc/ssl/certs", O_RDONLY | O_DIRECTORY, 0);
+	const char *roots = config_path(c, SETTING_RELAY_CA_FILE);
 
 	(void)s;
 	own_find(x, c, r->arena);
@@ -656,9 +715,8 @@ static bool relay_prepare(struct role *r, struct sandbox *s, struct err *err)
 				err))
 		return false;
 	/* One file with all roots, read now: the sandbox has no files. Without it "verify" never succeeds. */
-	if (dir < 0 || !file_read_whole(dir, "ca-certificates.crt", CA_MAX, &x->roots, &none))
-		log_event(LOG_WARN, "relay.roots.missing",
-			  K_CSTR(path, "/etc/ssl/certs/ca-certificates.crt"));
+	if (!file_read_whole(AT_FDCWD, roots, CA_MAX, &x->roots, &none))
+		log_event(LOG_WARN, "relay.roots.missing", K_CSTR(path, roots));
 	return true;
 }
 

@@ -404,6 +404,7 @@ static void on_route(void *ctx, const struct route_answer *a)
 	struct question *asked = ctx;
 	struct input in = {.kind = INPUT_ROUTE, .dest = asked->dest, .route = *a};
 	in.hosts = text_of(a->hosts);
+	snprintf(in.why, sizeof in.why, "%s", a->why ? a->why : "");
 	remote_input(asked->remote, in);
 	free(asked);
 }
@@ -430,6 +431,7 @@ void dest_routed(struct remote *r, struct dest *d, const struct route_answer *a,
 	d->asking = false;
 	d->kind = a->kind;
 	d->secure = a->secure;
+	d->verify = a->verify;
 	free(d->hosts);
 	d->hosts = hosts;
 	int64_t ttl = a->ttl_s < ROUTE_TTL_MIN_S   ? ROUTE_TTL_MIN_S
@@ -453,7 +455,7 @@ void dest_routed(struct remote *r, struct dest *d, const struct route_answer *a,
 		return;
 	case ROUTE_TEMP:
 		d->hosts_until_us = 0;
-		dest_hold(r, d, "the name servers do not answer");
+		dest_hold(r, d, a->why ? a->why : "the name servers do not answer");
 		return;
 	}
 }

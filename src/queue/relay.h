@@ -26,6 +26,8 @@ struct route_answer {
 	struct str hosts;     /* MX names, best first, separated by one space; valid during the callback */
 	uint32_t ttl_s;
 	bool secure;          /* the MX set was proven by DNSSEC */
+	bool verify;          /* certificates must be valid for the hosts (MTA-STS, mode enforce) */
+	const char *why;      /* TEMP: for people; NULL: the name servers do not answer */
 };
 typedef void route_done(void *ctx, const struct route_answer *a);
 

@@ -148,6 +148,8 @@ static void handle(struct remote *r, struct input *in)
 		unit_enter(r, in->unit);
 		break;
 	case INPUT_ROUTE:
+		if (in->route.why)
+			in->route.why = in->why;
 		dest_routed(r, in->dest, &in->route, in->hosts);
 		break;
 	case INPUT_RESULT:

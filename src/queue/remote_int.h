@@ -45,6 +45,7 @@ struct dest {
 	char *hosts;
 	enum route_kind kind;
 	bool secure;               /* the hosts are proven by DNSSEC */
+	bool verify;               /* MTA-STS wants valid certificates */
 	int64_t hosts_until_us;
 	bool asking;
 	struct unit *ready, *ready_last; /* sorted by round */
@@ -70,6 +71,7 @@ struct input {
 	struct unit *unit;
 	struct dest *dest;
 	struct route_answer route;
+	char why[160];
 	char *hosts;
 	struct question_of_status *status;
 };

@@ -323,6 +323,8 @@ void unit_begin(struct remote *r, struct dest *d, struct unit *u)
 	enum relay_tls least = d->shape->limits.tls_required ? RELAY_TLS_ENCRYPT : RELAY_TLS_MAY;
 	if (q->o.default_tls == RELAY_TLS_NONE)
 		least = d->shape->limits.tls_required ? RELAY_TLS_ENCRYPT : RELAY_TLS_NONE;
+	if (d->verify)
+		least = RELAY_TLS_VERIFY;
 	struct relay_job job = {
 		.id = i->id,
 		.destination = d->shape->name,
