@@ -15,12 +15,12 @@ FUZZ_SECONDS = 600
 
 # build/pabal, which runs from here
 all:
-	@tools/build.sh build
+	@ONLY=pabal tools/build.sh build
 
 # A server to try, in $(DEMO); Ctrl-C ends it
 run:
 	@sh tools/deps.sh build run
-	@QUIET=1 tools/build.sh build
+	@ONLY=pabal QUIET=1 tools/build.sh build
 	@exec build/pabal quickstart --dir $(DEMO) --domain demologthink.com \
 		--account test1 --account test2 --alias testfc=test2
 
@@ -48,13 +48,13 @@ fuzz:
 # Beside Postfix and Dovecot, which are installed for it but never started as services
 bench:
 	@sh tools/deps.sh bench
-	@QUIET=1 tools/build.sh build
+	@ONLY="pabal bench-load" QUIET=1 tools/build.sh build
 	@if [ -e bench/run.py ]; then exec $(PYTHON) bench/run.py $(BENCH); \
 	else echo "there is no bench/run.py" >&2; exit 1; fi
 
 # Kills the processes of a server under load and looks what was lost; CRASH="--minutes 10 --power"
 crash:
-	@QUIET=1 tools/build.sh build
+	@ONLY=pabal QUIET=1 tools/build.sh build
 	@exec $(PYTHON) tests/crash/harness.py $(CRASH)
 
 deps:
