@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 /*
- * pabal mailbox list|status|check|reindex ADDRESS: reads and mends the store itself, while the
+ * pabal mailbox list|status|check|reindex|handback ADDRESS: reads and mends the store itself, while the
  * server runs or not: the account's lock holds between processes. Run by root it becomes the owner
  * of the mail directory first, so that nothing it makes is root's.
  */
@@ -360,6 +360,34 @@ int cmd_mailbox_reindex(struct cli *cli)
 	} else {
 		cli_print(cli, cli_text(cli, "%llu messages indexed\n", "메시지 %llu통을 색인했습니다\n"),
 			  (unsigned long long)q.messages);
+	}
+	mail_close(&m);
+	return rc;
+}
+
+/* Before Dovecot serves the same Maildir again; the server should be stopped, as the lists tell of now. */
+int cmd_mailbox_handback(struct cli *cli);
+int cmd_mailbox_handback(struct cli *cli)
+{
+	struct mail m;
+	struct err err = {0};
+	size_t n;
+
+	int rc = mail_open(&m, cli);
+	if (rc != CLI_OK)
+		return rc;
+	if (!account_hand_back(m.account, &n, &err)) {
+		rc = cli_fail_err(cli, &err);
+	} else if (cli->json) {
+		struct json_writer w;
+		json_write_init(&w, &cli->out);
+		json_write_object_begin(&w);
+		json_write_member_int(&w, "mailboxes", (int64_t)n);
+		json_write_object_end(&w);
+		buf_byte(&cli->out, '\n');
+	} else {
+		cli_print(cli, cli_text(cli, "lists of %zu mailboxes written\n", "메일함 %zu개의 목록을 썼습니다\n"),
+			  n);
 	}
 	mail_close(&m);
 	return rc;

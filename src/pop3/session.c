@@ -31,6 +31,8 @@ struct pop3 {
 	struct served *served;
 	struct view *view;
 	struct view_facts facts;
+	struct pop3_uidl *uidls; /* that are not made of UID and UIDVALIDITY */
+	size_t uidls_n;
 	uint32_t offset;       /* message n is number offset + n of the view (pop3.max_messages) */
 	uint32_t count;
 	unsigned char *deleted, *read; /* bits, by number - 1 */
@@ -120,9 +122,27 @@ static char *put_hex8(char *p, uint32_t v)
 	return p;
 }
 
+static bool find_uidl(const struct pop3 *s, uint32_t uid, struct str *out)
+{
+	size_t low = 0, high = s->uidls_n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (s->uidls[mid].uid < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == s->uidls_n || s->uidls[low].uid != uid)
+		return false;
+	*out = s->uidls[low].text;
+	return true;
+}
+
 static void list_line(struct pop3 *s, enum pop3_listing listing, uint32_t n, struct str before)
 {
 	struct buf *b = out(s);
+	struct str uidl;
 	struct msg m;
 
 	if (!message(s, n, &m))
@@ -134,6 +154,8 @@ static void list_line(struct pop3 *s, enum pop3_listing listing, uint32_t n, str
 	*p++ = ' ';
 	if (listing == LISTING_SIZES) {
 		p = put_u64(p, m.size);
+	} else if (find_uidl(s, m.uid, &uidl)) {
+		p = put(p, uidl.p, uidl.n);
 	} else {
 		p = put_hex8(p, m.uid);
 		p = put_hex8(p, s->facts.uidvalidity);
@@ -451,6 +473,13 @@ static void start(struct pop3 *s)
 		return;
 	}
 	view_facts(s->view, &s->facts);
+	if (!view_pop3_uidls(s->view, s->served->arena, &s->uidls, &s->uidls_n, &e)) {
+		/* Other UIDLs than before: the client would fetch all again. */
+		log_err(LOG_WARN, "pop3.open", &e);
+		pop3_err(out(s), s->language, POP3_NO_MAILDROP);
+		s->closing = true;
+		return;
+	}
 	s->count = view_count(s->view);
 	if (most && s->count > most) {
 		s->offset = s->count - (uint32_t)most;

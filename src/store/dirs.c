@@ -555,9 +555,15 @@ static bool make_inbox(struct account *a, struct err *err)
 	if (has_state)
 		return tidy(a, err);
 
-	struct str inbox = STR("INBOX");
-	struct name_list l = {&inbox, 1, 1};
-	return has_subscriptions || subscriptions_write(a->hot->fd, &l, err);
+	if (has_subscriptions)
+		return true;
+	ARENA_SCOPED ar = arena_new();
+	struct name_list l;
+	if (!subscriptions_read_courier(a->hot->fd, ar, &l, err))
+		return false;
+	if (!name_list_has(&l, STR("INBOX")))
+		name_list_add(ar, &l, STR("INBOX"));
+	return subscriptions_write(a->hot->fd, &l, err);
 }
 
 bool account_make(struct account *a, struct err *err)

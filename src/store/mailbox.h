@@ -100,6 +100,9 @@ bool account_reindex(struct account *a, void (*progress)(void *ctx, size_t done,
 bool account_check(struct account *a, struct buf *report, size_t *out_differences,
 		   struct err *err) MUST_CHECK;
 
+/* Writes what Dovecot needs to go on where we are: dovecot-uidlist and dovecot-keywords of each mailbox. */
+bool account_hand_back(struct account *a, size_t *out_mailboxes, struct err *err) MUST_CHECK;
+
 /* ---- flags and sets --------------------------------------------------------------------- */
 enum msg_flag {
 	FLAG_SEEN = 1, FLAG_ANSWERED = 2, FLAG_FLAGGED = 4, FLAG_DELETED = 8, FLAG_DRAFT = 16,
@@ -277,6 +280,14 @@ bool view_expunge(struct view *v, struct uid_set uids, bool deleted_only, uint64
  * it cannot know (then by difference): a superset is never missing one. */
 bool view_vanished(struct view *v, uint64_t since, struct uid_set known, struct arena *ar,
 		   struct uid_set *out, struct err *err) MUST_CHECK;
+
+/* POP3 UIDLs that a server before us gave and kept (dovecot-uidlist, P), by ascending UID. */
+struct pop3_uidl {
+	uint32_t uid;
+	struct str text;
+};
+bool view_pop3_uidls(struct view *v, struct arena *ar, struct pop3_uidl **out, size_t *out_n,
+		     struct err *err) MUST_CHECK;
 
 /* ---- a message -------------------------------------------------------------------------- */
 /* Opened read-only; ERR_GONE when it was expunged meanwhile. Caller closes. */

@@ -79,6 +79,12 @@ static void test_dovecot(void **state)
 		view_keywords(v, b->ar, &names, &n);
 		assert_int_equal(n, 1);
 		assert_str("keyword", names[0], STR("$Label1"));
+		struct pop3_uidl *uidls;
+		struct err err;
+		assert_done(view_pop3_uidls(v, b->ar, &uidls, &n, &err), err);
+		assert_int_equal(n, 1);
+		assert_int_equal(uidls[0].uid, 20);
+		assert_str("UIDL", uidls[0].text, STR("old-uidl"));
 		again(b, round == 1);
 	}
 	/* Names that can stay as they are do, so that backups and other programs know them. */
@@ -188,8 +194,11 @@ static void test_courier(void **state)
 {
 	struct bed *b = *state;
 
-	begin(b, "m() { printf '" MAIL "' > \"$1\"; }; m cur/100.M1P1.h,S=37:2,S; m cur/101.M2P1.h,S=37:2,;"
-		 "printf '1 7654321 9\\n4 100.M1P1.h,S=37\\n8 101.M2P1.h,S=37\\n' > courierimapuiddb");
+	begin(b,
+	      "m() { printf '" MAIL "' > \"$1\"; }; m cur/100.M1P1.h,S=37:2,S; m cur/101.M2P1.h,S=37:2,;"
+	      "mkdir -p .Sent/cur .Sent/new .Sent/tmp; printf 'INBOX.Sent\nINBOX.a.b\n' > "
+	      "courierimapsubscribed;"
+	      "printf '1 7654321 9\\n4 100.M1P1.h,S=37\\n8 101.M2P1.h,S=37\\n' > courierimapuiddb");
 	for (int round = 0; round < 2; round++) {
 		assert_int_equal(facts().uidvalidity, 7654321);
 		assert_int_equal(facts().uidnext, 9);
@@ -198,6 +207,16 @@ static void test_courier(void **state)
 		assert_int_equal(msg_of(8).size, WIRE);
 		again(b, true);
 	}
+	struct mailbox_entry *e;
+	struct err err;
+	size_t n;
+	unsigned subscribed = 0;
+	assert_done(mailbox_list(b->account, b->ar, &e, &n, &err), err);
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(e[i].name, STR("INBOX")) || str_eq(e[i].name, STR("Sent")) ||
+		    str_eq(e[i].name, STR("a/b")))
+			subscribed += (e[i].attrs & MAILBOX_SUBSCRIBED) != 0;
+	assert_int_equal(subscribed, 3);
 	view_close(v);
 }
 

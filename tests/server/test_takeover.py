@@ -226,3 +226,29 @@ def test_takeover(make_pabal, tmp_path):
     assert local_files(tmp_path) == now
     done = p.cli("mailbox", "check", user, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    back_to_dovecot(p, tmp_path, mail, user, password)
+
+
+def back_to_dovecot(p, tmp_path, mail, user, password):
+    """And what pabal did meanwhile is there, too."""
+    p.send("test1", "Subject: new\r\n\r\nnew\r\n")
+    p.wait_messages("test1", 12)
+    with p.imap("test1") as m:
+        m.select("INBOX")
+        m.uid("STORE", "5:6", "+FLAGS", "(\\Flagged another)")
+        m.uid("COPY", "5", "work")
+        m.uid("MOVE", "7", quoted(SENT))
+        m.uid("STORE", "8", "+FLAGS", "(\\Deleted)")
+        m.expunge()
+    mbsync(tmp_path, p.base, user, password, p.demo / "tls" / "cert.pem")
+    files = local_files(tmp_path)
+    seen = picture(p.base, user, password)
+    p.stop()
+    p.cli("mailbox", "handback", user)
+    with Dovecot(p.dir / "again", mail, password) as d:
+        back = picture(d.base, user, password)
+        for key, value in seen.items():
+            assert key == "subscribed" or back[key] == value, key
+        assert back["subscribed"] == seen["subscribed"]
+        mbsync(tmp_path, d.base, user, password, d.dir / "cert.pem")
+        assert local_files(tmp_path) == files

@@ -79,6 +79,24 @@ bool subscriptions_read(int dirfd, struct arena *a, struct name_list *out, struc
 	return true;
 }
 
+bool subscriptions_read_courier(int dirfd, struct arena *a, struct name_list *out, struct err *err)
+{
+	BUF_SCOPED file = {0};
+	BUF_SCOPED ours = {0};
+
+	*out = (struct name_list){0};
+	if (!file_read_whole(dirfd, COURIER_SUBSCRIPTIONS_FILE, FILE_MAX, &file, err))
+		return err->kind == ERR_NOT_FOUND;
+	for (struct str rest = buf_str(&file); rest.p;) {
+		struct str line = str_trim(str_cut(&rest, '\n'));
+		bool below = str_starts(line, STR("INBOX."));
+		buf_add(&ours, below ? str_from(line, 6) : str_eq(line, STR("INBOX")) ? line : STR_NONE);
+		buf_byte(&ours, '\n');
+	}
+	subscriptions_parse(a, buf_str(&ours), out);
+	return true;
+}
+
 bool subscriptions_write(int dirfd, const struct name_list *l, struct err *err)
 {
 	ARENA_SCOPED a = arena_new();

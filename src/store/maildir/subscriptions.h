@@ -10,6 +10,7 @@
 #include "base/err.h"
 
 #define SUBSCRIPTIONS_FILE "subscriptions"
+#define COURIER_SUBSCRIPTIONS_FILE "courierimapsubscribed"
 
 struct name_list {
 	struct str *name;
@@ -17,6 +18,9 @@ struct name_list {
 };
 /* Mailbox names in normal form. A missing file: none. */
 bool subscriptions_read(int dirfd, struct arena *a, struct name_list *out, struct err *err) MUST_CHECK;
+/* Courier's courierimapsubscribed, where names begin with "INBOX.". */
+bool subscriptions_read_courier(int dirfd, struct arena *a, struct name_list *out,
+				struct err *err) MUST_CHECK;
 bool subscriptions_write(int dirfd, const struct name_list *l, struct err *err) MUST_CHECK; /* synced */
 bool name_list_has(const struct name_list *l, struct str name);
 void name_list_add(struct arena *a, struct name_list *l, struct str name);
