@@ -27,9 +27,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-enum { SUSPECT_CRASHES = 2, SUSPECT_MS = 600000 };
+enum { SUSPECT_CRASHES = 2 };
 enum { TAKEN, TAKEN_NO, TAKEN_TOO_MANY }; /* codes of handover_taken */
 
 struct session {
@@ -51,7 +52,7 @@ struct mailbox_role {
 	/* guarded by lock */
 	struct session *sessions;
 	unsigned sessions_n;
-	struct map *suspects; /* int64_t *: until when, by account */
+	struct map *suspects; /* int64_t *: when it was at work in its last crash, by account */
 	uint64_t handovers, refused;
 };
 
@@ -348,9 +349,10 @@ static void on_handover(struct mailbox_role *m, struct channel *ch, uint64_t id,
 
 static bool is_suspect(struct mailbox_role *m, struct str account)
 {
+	CONFIG_SCOPED c = role_config(m->role);
 	LOCK_SCOPED(&m->lock);
-	const int64_t *until = map_get(m->suspects, account);
-	return until && clock_mono_ms() < *until;
+	const int64_t *last = map_get(m->suspects, account);
+	return last && clock_mono_ms() < *last + config_duration_ms(c, SETTING_PROCESS_SET_ASIDE);
 }
 
 static void on_ticket(struct mailbox_role *m, struct channel *ch, uint64_t id, const struct msg_ticket *t)
@@ -479,10 +481,10 @@ static void role_mailbox_on_master(struct role *r, struct message *m)
 	if (m->type != MSG_role_suspect || m->role_suspect.crashes < SUSPECT_CRASHES ||
 	    m->role_suspect.account.n == 0)
 		return;
-	int64_t *until = mem_new(int64_t);
-	*until = clock_mono_ms() - m->role_suspect.age_ms + SUSPECT_MS;
+	int64_t *last = mem_new(int64_t);
+	*last = clock_mono_ms() - m->role_suspect.age_ms;
 	LOCK_SCOPED(&mb->lock);
-	free(map_put(mb->suspects, m->role_suspect.account, until));
+	free(map_put(mb->suspects, m->role_suspect.account, last));
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */
@@ -542,6 +544,19 @@ static struct journal_options journal_opts(struct mailbox_role *m, const struct 
 	};
 }
 
+static bool is_empty(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+	bool empty = d;
+
+	while (empty && (e = readdir(d)))
+		empty = e->d_name[0] == '.';
+	if (d)
+		closedir(d);
+	return empty;
+}
+
 /* The journal of a process that runs no more (fewer are configured): what is not settled is looked
  * after, then it is marked as settled, so that it is never looked at again. */
 static bool drain_orphan(struct mailbox_role *m, const struct config *c, const char *name, struct err *err)
@@ -554,6 +569,9 @@ static bool drain_orphan(struct mailbox_role *m, const struct config *c, const c
 	struct journal_options o = journal_opts(m, c, dir, name);
 	if (dir < 0)
 		return err_sys(err, "open %s", path);
+	/* Never used; or a process of a single account's, which is just starting. */
+	if (is_empty(path) || flock(dir, LOCK_EX | LOCK_NB) < 0)
+		return true;
 	if (!journal_open(&o, NULL, NULL, &j, err))
 		return false;
 	uint64_t last = journal_committed(j);
@@ -576,7 +594,7 @@ static bool drain_orphans(struct mailbox_role *m, const struct config *c, struct
 	while (good && d && (e = readdir(d))) {
 		struct str name = str_of(e->d_name);
 		if (!str_starts(name, STR("mailbox-")) || !str_u64(str_from(name, 8), 100000, &number) ||
-		    number < role_count(m->role, ROLE_MAILBOX))
+		    role_mailbox_runs(m->role, (unsigned)number))
 			continue;
 		good = drain_orphan(m, c, e->d_name, err);
 	}
@@ -614,6 +632,8 @@ static bool role_mailbox_prepare(struct role *r, struct sandbox *s, struct err *
 	    !role_open_dir(r, s, role_journal_path(r, ROLE_MAILBOX, r->index), SANDBOX_WRITE,
 			   &m->journal_fd, err))
 		return false;
+	if (flock(m->journal_fd, LOCK_EX) < 0) /* for our life; mailbox-0 may just be draining it */
+		return err_sys(err, "flock of the journal");
 	struct journal_options o = journal_opts(m, c, m->journal_fd, r->name);
 	o.numbers_by_clock = true;
 	return journal_open(&o, NULL, NULL, &m->journal, err) && open_store(m, c, err) &&

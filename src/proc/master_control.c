@@ -117,6 +117,14 @@ static void write_child(const struct master *m, const struct child *c, struct js
 	json_write_member_cstr(w, "sandbox", c->sandbox);
 	if (c->why[0])
 		json_write_member_cstr(w, "failure", c->why);
+	if (child_is_apart(m, c)) { /* whose process it is */
+		json_write_name(w, STR("accounts"));
+		json_write_array_begin(w);
+		for (const struct suspect *s = m->suspect; s < m->suspect + SUSPECTS_MAX; s++)
+			if (s->apart == c->index)
+				json_write_str(w, str_of(s->account));
+		json_write_array_end(w);
+	}
 	if (c->status.n) { /* parsed before it was kept */
 		json_write_name(w, STR("detail"));
 		json_write_raw(w, buf_str(&c->status));
@@ -170,7 +178,8 @@ static void write_status(const struct master *m, struct buf *out)
 	json_write_name(&w, STR("roles"));
 	json_write_array_begin(&w);
 	for (const struct child *c = m->child; c < m->child + m->child_n; c++)
-		write_child(m, c, &w);
+		if (!c->spare)
+			write_child(m, c, &w);
 	json_write_array_end(&w);
 	json_write_object_end(&w);
 	buf_byte(out, '\n');

@@ -54,6 +54,10 @@ struct child {
 	bool cold;    /* has not recovered from the power loss yet */
 	bool ended;   /* at a stop: has drained */
 	bool drain_sent, aborted;
+	/* apart.c: a mailbox process beyond the common ones */
+	bool spare;     /* nobody needs it: not started */
+	bool in_use;    /* the others were told of it */
+	bool dismissed; /* shall settle and end */
 	char sandbox[256];
 	char why[512]; /* of role_failed */
 	bool wants_status; /* for its metrics */
@@ -69,6 +73,7 @@ struct socket_group; /* listen.c: the sockets of one address, one per process of
 struct suspect {
 	enum role_id role; /* whose crashes */
 	char account[320], qid[64]; /* one of them */
+	unsigned apart; /* index of its mailbox process; 0: the common ones */
 	unsigned crashes;
 	int64_t last_ms;
 };
@@ -152,6 +157,17 @@ void tell_certificates(struct master *m);
 void tell_ticket_keys(struct master *m, struct child *c);
 void ticket_keys_rotate(struct master *m);
 void tell_suspect(struct master *m, struct child *c, const struct suspect *s);
+
+void tell_apart(struct child *c, const char *account, unsigned index, bool on);
+
+/* ---- apart.c --------------------------------------------------------------------------------- */
+bool child_is_apart(const struct master *m, const struct child *c);
+void apart_update(struct master *m); /* who needs a process of its own, and who no more */
+void apart_release(struct master *m, struct suspect *s);
+void apart_tell_start(struct master *m, struct child *to);
+void apart_started(struct master *m, struct child *c);
+void apart_ready(struct child *c);
+void apart_ended(struct master *m, struct child *c);
 
 /* ---- listen.c ------------------------------------------------------------------------------- */
 /* All that c wants, or nothing changes. Of those that are open already the same sockets stay. */

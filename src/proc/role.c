@@ -89,8 +89,48 @@ const char *role_journal_path(struct role *r, enum role_id of, unsigned index)
 	return arena_cstr(r->arena, path);
 }
 
+static void take_apart(struct role *r, const struct msg_role_apart *m)
+{
+	LOCK_SCOPED(&r->lock);
+	struct role_apart **at = &r->aparts;
+
+	while (*at && !((*at)->index == m->index && str_eq(str_of((*at)->account), m->account)))
+		at = &(*at)->next;
+	if (m->on == (*at != NULL))
+		return;
+	if (m->on) {
+		struct role_apart *a = mem_zalloc(sizeof(*a) + m->account.n + 1);
+		a->index = m->index;
+		if (m->account.n)
+			memcpy(a->account, m->account.p, m->account.n);
+		a->next = r->aparts;
+		__atomic_store_n(&r->aparts, a, __ATOMIC_RELEASE);
+	} else {
+		struct role_apart *a = *at;
+		__atomic_store_n(at, a->next, __ATOMIC_RELEASE);
+		free(a);
+	}
+}
+
+bool role_mailbox_runs(struct role *r, unsigned index)
+{
+	if (index < role_count(r, ROLE_MAILBOX))
+		return true;
+	LOCK_SCOPED(&r->lock);
+	for (const struct role_apart *a = r->aparts; a; a = a->next)
+		if (a->index == index && !a->account[0])
+			return true;
+	return false;
+}
+
 unsigned role_mailbox_of(struct role *r, struct str account)
 {
+	if (__atomic_load_n(&r->aparts, __ATOMIC_ACQUIRE)) { /* hardly ever */
+		LOCK_SCOPED(&r->lock);
+		for (const struct role_apart *a = r->aparts; a; a = a->next)
+			if (a->account[0] && str_eq(str_of(a->account), account))
+				return a->index;
+	}
 	return (unsigned)(str_hash(account) % role_count(r, ROLE_MAILBOX));
 }
 
@@ -119,13 +159,24 @@ static void take_config(struct role *r, struct msg_role_config *m)
 		r->form->configured(r);
 }
 
+static bool start_peer(struct peer *p, struct err *err)
+{
+	p->started = p->started || channel_start(p->ch, err);
+	return p->started;
+}
+
 static void take_channel(struct role *r, struct msg_role_channel *m)
 {
+	struct err err = {0};
+
 	for (struct peer *p = r->peers; p < r->peers + r->peers_n; p++)
 		if (p->kind == (enum channel_kind)m->kind && p->other == (enum role_id)m->peer_role &&
 		    p->index == m->peer_index && p->client == m->client) {
 			channel_replace(p->ch, m->channel);
 			m->channel = -1;
+			p->connected = true;
+			if (r->running && !start_peer(p, &err))
+				log_err(LOG_ERROR, "role.channel.failed", &err);
 			return;
 		}
 	log_event(LOG_ERROR, "role.channel.unknown",
@@ -256,6 +307,8 @@ static void on_master(void *ctx, struct channel *ch, uint64_t id, struct message
 		take_config(r, &m->role_config);
 	} else if (m->type == MSG_role_channel && r->started) {
 		take_channel(r, &m->role_channel);
+	} else if (m->type == MSG_role_apart) {
+		take_apart(r, &m->role_apart);
 	} else if (m->type == MSG_role_listener) {
 		take_listener(r, &m->role_listener);
 	} else if (m->type == MSG_role_start) {
@@ -281,7 +334,8 @@ static void on_master(void *ctx, struct channel *ch, uint64_t id, struct message
 static void add_peer(struct role *r, enum channel_kind kind, enum role_id other, unsigned index, bool client)
 {
 	r->peers = mem_resize_array(r->peers, r->peers_n + 1, sizeof(*r->peers));
-	r->peers[r->peers_n++] = (struct peer){r, kind, other, index, client, NULL};
+	r->peers[r->peers_n++] =
+		(struct peer){.role = r, .kind = kind, .other = other, .index = index, .client = client};
 }
 
 /* Every channel that wires.def gives us, not connected yet: the master sends the ends. Between two
@@ -295,12 +349,12 @@ static void make_peers(struct role *r)
 	for (size_t i = 0; i < wires_n; i++) {
 		const struct wire *w = &wires[i];
 		if (w->client == r->id && w->server == r->id) {
-			for (unsigned k = 0; k < role_count(r, r->id); k++)
+			for (unsigned k = 0; k < role_indexes(r->config, r->id); k++)
 				if (k != r->index)
 					add_peer(r, w->kind, r->id, k, r->index < k);
 		} else if (w->client == r->id || w->server == r->id) {
 			enum role_id other = w->client == r->id ? w->server : w->client;
-			for (unsigned k = 0; k < role_count(r, other); k++)
+			for (unsigned k = 0; k < role_indexes(r->config, other); k++)
 				add_peer(r, w->kind, other, k, w->client == r->id);
 		}
 	}
@@ -360,9 +414,13 @@ static bool start_threads(struct role *r, struct err *err)
 		return false;
 	if (r->form->start && !r->form->start(r, err))
 		return false;
-	for (struct peer *p = r->peers; p < r->peers + r->peers_n; p++)
-		if (!channel_start(p->ch, err))
+	for (struct peer *p = r->peers; p < r->peers + r->peers_n; p++) {
+		/* A process that may never run costs no thread. */
+		bool there = p->connected || p->other != ROLE_MAILBOX ||
+			     p->index < role_count(r, ROLE_MAILBOX);
+		if (there && !start_peer(p, err))
 			return false;
+	}
 	return true;
 }
 

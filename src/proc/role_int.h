@@ -52,7 +52,16 @@ struct peer { /* a channel to one other process */
 	enum role_id other;
 	unsigned index;
 	bool client; /* we are */
+	bool connected; /* was, at least once */
+	bool started;   /* has its reader */
 	struct channel *ch;
+};
+
+/* An account with a mailbox process of its own (apart.c); no account: that process runs. */
+struct role_apart {
+	struct role_apart *next;
+	unsigned index;
+	char account[];
 };
 
 struct role_listener {
@@ -86,6 +95,7 @@ struct role {
 	struct arena *arena; /* process lifetime; start only */
 	unsigned generation;
 	unsigned counts[ROLE_COUNT]; /* processes of each role: the same for our life */
+	struct role_apart *aparts; /* guarded by lock, but to see whether there is any */
 	uint32_t owner_uid; /* whose requests a control socket takes, beside root's */
 };
 
@@ -105,6 +115,8 @@ bool role_open_dir(struct role *r, struct sandbox *s, const char *path, enum san
 const char *role_journal_path(struct role *r, enum role_id of, unsigned index);
 /* The mailbox process that serves the account, by habit (DESIGN 1). */
 unsigned role_mailbox_of(struct role *r, struct str account);
+/* Is there such a process? Those for single accounts come and go. */
+bool role_mailbox_runs(struct role *r, unsigned index);
 
 /* proc/preload.c: what cannot be loaded inside the sandbox (PROCESSES C4). */
 enum preload { PRELOAD_CHARSETS = 1, PRELOAD_SQLITE = 2, PRELOAD_TLS = 4 };

@@ -63,6 +63,11 @@ unsigned role_processes(const struct config *c, enum role_id id)
 	return rows[id].count == SETTING_NONE ? 1 : (unsigned)config_int(c, (enum setting)rows[id].count);
 }
 
+unsigned role_indexes(const struct config *c, enum role_id id)
+{
+	return role_processes(c, id) + (id == ROLE_MAILBOX ? MAILBOX_APART : 0);
+}
+
 enum role_id role_of_service(enum listener_service service)
 {
 	switch (service) {

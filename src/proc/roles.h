@@ -11,7 +11,10 @@ enum role_id {
 #undef ROLE
 	ROLE_COUNT
 };
-enum { ROLE_PROCESSES_MAX = 64 };
+enum {
+	MAILBOX_APART = 4, /* processes beyond process.mailbox, for accounts of their own (apart.c) */
+	ROLE_PROCESSES_MAX = 64 + MAILBOX_APART
+};
 
 struct wire {
 	enum channel_kind kind;
@@ -26,4 +29,5 @@ enum config_role role_config_bit(enum role_id id);
 enum setting role_user_setting(enum role_id id);
 unsigned role_stop_phase(enum role_id id);
 unsigned role_processes(const struct config *c, enum role_id id); /* how many of it run */
+unsigned role_indexes(const struct config *c, enum role_id id); /* the same, and those that may run */
 enum role_id role_of_service(enum listener_service service);      /* the door */

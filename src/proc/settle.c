@@ -31,9 +31,22 @@ void settle_note(struct settle_table *t, enum role_id owner, unsigned index, uin
 	t->journal[t->n++].watermark = watermark;
 }
 
+/* Fewer processes are configured than before, or an account has none of its own any more. */
+static bool runs_no_more(struct settle_table *t, struct str journal)
+{
+	uint64_t index;
+
+	return str_starts(journal, STR("mailbox-")) && str_u64(str_from(journal, 8), 100000, &index) &&
+	       !role_mailbox_runs(t->role, (unsigned)index);
+}
+
 uint64_t settle_watermark(struct settle_table *t, struct str journal)
 {
+	bool ended = runs_no_more(t, journal);
+
 	LOCK_SCOPED(&t->lock);
+	if (ended && t->drained)
+		return UINT64_MAX;
 	for (size_t i = 0; i < t->n; i++)
 		if (str_eq(str_of(t->journal[i].name), journal))
 			return t->journal[i].watermark;
@@ -61,8 +74,19 @@ bool settle_ask(struct settle_table *t, struct str journal, uint64_t seq, struct
 	struct role *r = t->role;
 	char name[32];
 
+	/* It was settled at its end, or mailbox-0 does it when it starts: who answers has done it. */
+	if (runs_no_more(t, journal)) {
+		if (r->id != ROLE_MAILBOX || r->index != 0) {
+			snprintf(name, sizeof(name), "%s-0", role_name(ROLE_MAILBOX));
+			if (!settle_ask(t, str_of(name), 0, err))
+				return false;
+		}
+		LOCK_SCOPED(&t->lock);
+		t->drained = true;
+		return true;
+	}
 	for (struct peer *p = r->peers; p < r->peers + r->peers_n; p++) {
-		if (p->kind != CHANNEL_STORE)
+		if (p->kind != CHANNEL_STORE || (p->other == ROLE_MAILBOX && !role_mailbox_runs(r, p->index)))
 			continue;
 		snprintf(name, sizeof(name), "%s-%u", role_name(p->other), p->index);
 		if (journal.n && !str_eq(journal, str_of(name)))
@@ -70,7 +94,6 @@ bool settle_ask(struct settle_table *t, struct str journal, uint64_t seq, struct
 		if (!ask_peer(t, p, journal.n ? seq : UINT64_MAX, err))
 			return false;
 	}
-	/* The journal of a process that runs no more was drained at the start. */
 	return true;
 }
 

@@ -15,6 +15,7 @@ struct settle_table {
 		uint64_t watermark;
 	} journal[ROLE_PROCESSES_MAX + 1];
 	size_t n;
+	bool drained; /* mailbox-0 runs: what journals of processes that run no more held is settled */
 };
 void settle_init(struct settle_table *t, struct role *r);
 /* The owner said so, or we asked it. */

@@ -179,7 +179,7 @@ bool proc_prepare(const struct config *c, struct err *err)
 	    !make_log_dir(c, err) || !make_audit_dir(c, err))
 		return false;
 	for (size_t k = 0; k < sizeof(journaled) / sizeof(journaled[0]); k++)
-		for (unsigned i = 0; i < role_processes(c, journaled[k]); i++)
+		for (unsigned i = 0; i < role_indexes(c, journaled[k]); i++)
 			if (!make_journal(c, journaled[k], i, err))
 				return false;
 	return true;

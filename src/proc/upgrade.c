@@ -105,6 +105,7 @@ static void write_suspects(struct master *m, struct json_writer *w)
 		if (s->crashes == 0)
 			continue;
 		json_write_object_begin(w);
+		json_write_member_cstr(w, "role", role_name(s->role));
 		json_write_member_cstr(w, "account", s->account);
 		json_write_member_cstr(w, "qid", s->qid);
 		json_write_member_int(w, "crashes", s->crashes);
@@ -131,6 +132,7 @@ static int make_state(struct master *m)
 	write_clients(m, &w);
 	write_ticket_keys(m, &w);
 	write_suspects(m, &w);
+	json_write_member_int(&w, "began_us", m->began_us); /* whose count it is */
 	json_write_object_end(&w);
 	int fd = sealed_make("heritage", buf_str(&out));
 	secret_wipe(out.p, out.n);
@@ -372,6 +374,8 @@ static void take_suspects(struct master *m, const struct json_value *root)
 			 STR_ARG(json_value_str_or(json_value_member(one, "account"), STR(""))));
 		snprintf(s->qid, sizeof(s->qid), "%.*s",
 			 STR_ARG(json_value_str_or(json_value_member(one, "qid"), STR(""))));
+		if (!role_find(json_value_str_or(json_value_member(one, "role"), STR_NONE), &s->role))
+			s->role = s->qid[0] ? ROLE_QUEUE : ROLE_MAILBOX;
 		s->crashes = (unsigned)json_value_int_or(json_value_member(one, "crashes"), 0);
 		s->last_ms = json_value_int_or(json_value_member(one, "last_ms"), 0);
 	}
@@ -402,6 +406,7 @@ bool heritage_read(struct master *m, struct err *err)
 	h->clients_n = fds_of(json_value_member(root, "clients"), h->clients, CONTROL_CLIENTS_MAX);
 	take_ticket_keys(m, root);
 	take_suspects(m, root);
+	m->began_us = json_value_int_or(json_value_member(root, "began_us"), m->began_us);
 	return true;
 }
 

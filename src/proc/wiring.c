@@ -112,6 +112,12 @@ void tell_suspect(struct master *m, struct child *c, const struct suspect *s)
 	post(c, &msg);
 }
 
+void tell_apart(struct child *c, const char *account, unsigned index, bool on)
+{
+	struct message msg = {.type = MSG_role_apart, .role_apart = {str_of(account), index, on}};
+	post(c, &msg);
+}
+
 static void tell_suspects(struct master *m, struct child *c)
 {
 	for (struct suspect *s = m->suspect; s < m->suspect + SUSPECTS_MAX; s++)
@@ -141,6 +147,7 @@ void child_tell_start(struct master *m, struct child *c)
 	}
 	if (c->role == ROLE_QUEUE || c->role == ROLE_MAILBOX)
 		tell_suspects(m, c);
+	apart_tell_start(m, c);
 	listeners_give(m, c);
 	controls_give(c);
 	struct message start = {

@@ -15,7 +15,8 @@ Which of DURABILITY's ten tests is where (the unit tests are in src/):
   8  writers              test_crash_writers.py (seconds), harness.py (as long as one likes); store/race_test.c
   9  no room, bad disk    test_crash_disk.py; store/faults_test.c, journal/journal_test.c
   10 many journals        test_crash_journals.py
-A message that crashes the queue (PROCESSES C6): test_crash_held.py; queue/queue_test.c
+A message that crashes the queue (PROCESSES C6): test_crash_held.py; queue/queue_test.c. An account whose sessions
+crash mailbox: test_apart.py
 """
 import contextlib
 import os
