@@ -88,8 +88,8 @@ static void print_json(struct cli *cli, const struct takeover *t, const char *wr
 
 /* ---- writing -------------------------------------------------------------------------------------- */
 
-/* The query files hold a password and belong to root and Postfix's group (R38); auth runs as a user of its own.
- * Where it may not read them it gets copies beside pabal.conf. */
+/* The query files hold a password and belong to root and Postfix's group (R38); auth runs as a user of
+ * its own. Where it may not read them it gets copies beside pabal.conf. */
 static bool copy_for_auth(struct cli *cli, const char *from, const char *dir, const struct passwd *auth,
 			  struct str *out, struct err *err)
 {
@@ -211,9 +211,8 @@ static int read_all(struct cli *cli, struct takeover *t, bool copy)
 	return CLI_OK;
 }
 
-int cmd_import_classic(struct cli *cli)
+static int import(struct cli *cli, struct takeover *t)
 {
-	struct takeover t = {.arena = cli->arena};
 	struct str output = cli_option(cli, "--output");
 	const char *path = output.p ? arena_cstr(cli->arena, output) : cli->config_path;
 	bool copy = cli_has(cli, "--copy"), dry = cli_has(cli, "--dry-run");
@@ -222,19 +221,19 @@ int cmd_import_classic(struct cli *cli)
 		return cli_usage(cli, "%s",
 				 cli_text(cli, "--postfix DIR and --dovecot DIR say where the files are",
 					  "--postfix 디렉터리와 --dovecot 디렉터리가 필요합니다"));
-	int rc = read_all(cli, &t, copy);
+	int rc = read_all(cli, t, copy);
 	if (rc != CLI_OK)
 		return rc;
-	takeover_config(&t, &text);
+	takeover_config(t, &text);
 	if (!dry)
-		rc = write_all(cli, &t, path, copy, &text);
+		rc = write_all(cli, t, path, copy, &text);
 	if (rc != CLI_OK)
 		return rc;
 	if (cli->json) {
-		print_json(cli, &t, dry ? NULL : path, buf_str(&text));
+		print_json(cli, t, dry ? NULL : path, buf_str(&text));
 		return CLI_OK;
 	}
-	print_lines(cli, &t);
+	print_lines(cli, t);
 	if (dry)
 		cli_print(cli, cli_text(cli, "\nNothing was written. pabal.conf would be:\n\n%.*s",
 					"\n아무것도 쓰지 않았습니다. pabal.conf는 다음과 같이 됩니다:\n\n%.*s"),
@@ -242,4 +241,12 @@ int cmd_import_classic(struct cli *cli)
 	else
 		cli_print(cli, cli_text(cli, "\nWritten: %s\n", "\n작성함: %s\n"), path);
 	return CLI_OK;
+}
+
+int cmd_import_classic(struct cli *cli)
+{
+	struct takeover t = {.arena = cli->arena};
+	int rc = import(cli, &t);
+	takeover_free(&t);
+	return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the pabal authors */
 #include "import/takeover.h"
+#include "base/map.h"
 #include "base/scan.h"
 #include "directory/account.h"
 #include "directory/alias.h"
@@ -190,13 +191,15 @@ bool takeover_copy(struct takeover *t, struct directory *d, struct err *err)
 
 /* ---- the mail ------------------------------------------------------------------------------------- */
 
-static bool has_account(const struct takeover *t, struct str address)
+bool takeover_has_account(const struct takeover *t, struct str address)
 {
-	for (size_t i = 0; i < t->accounts_n; i++) {
-		if (str_eq_nocase(t->accounts[i].address, address))
-			return true;
-	}
-	return false;
+	return t->account_names && map_get(t->account_names, arena_lower(t->arena, address));
+}
+
+void takeover_free(struct takeover *t)
+{
+	map_free(t->account_names);
+	map_free(t->alias_names);
 }
 
 struct mail_count {
@@ -216,7 +219,7 @@ static void count_domain(struct takeover *t, struct str domain, struct mail_coun
 		if (e->d_name[0] == '.' || stat(maildir, &st) != 0)
 			continue;
 		struct str address = arena_fmt(t->arena, "%s@%.*s", e->d_name, STR_ARG(domain));
-		if (!t->rows_known || has_account(t, address)) {
+		if (!t->rows_known || takeover_has_account(t, address)) {
 			m->with++;
 		} else {
 			m->without++;

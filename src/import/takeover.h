@@ -14,7 +14,7 @@
 #include "import/postfix_config.h"
 
 struct directory;
-struct directory_link;
+struct map;
 
 enum takeover_kind {
 	TAKEOVER_TAKEN,   /* a setting of pabal's says the same */
@@ -63,6 +63,7 @@ struct takeover {
 	struct takeover_alias *aliases;
 	size_t aliases_n, aliases_cap;
 	size_t weak;                /* accounts with a weak hash */
+	struct map *account_names, *alias_names; /* in lower case; of takeover_read_rows */
 };
 
 void takeover_say(struct takeover *t, enum takeover_kind kind, const char *file, unsigned line,
@@ -89,4 +90,7 @@ void takeover_choose_directory(struct takeover *t, bool copy);
 /* The text of pabal.conf. */
 void takeover_config(const struct takeover *t, struct buf *out);
 /* Rows into an open directory of pabal's; those that are there already stay. Refused ones become lines. */
+/* In these tables, whatever the case. */
+bool takeover_has_account(const struct takeover *t, struct str address);
+void takeover_free(struct takeover *t); /* what is not in the arena */
 bool takeover_copy(struct takeover *t, struct directory *d, struct err *err) MUST_CHECK;

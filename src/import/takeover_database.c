@@ -7,6 +7,7 @@
  */
 #include "auth/password.h"
 #include "base/file.h"
+#include "base/map.h"
 #include "base/scan.h"
 #include "directory/directory.h"
 #include "directory/dovecot_sql.h"
@@ -257,17 +258,23 @@ static bool is_ours(const struct takeover *t, struct str address)
 	return false;
 }
 
+static void make_names(struct takeover *t)
+{
+	t->account_names = map_new();
+	t->alias_names = map_new();
+	for (size_t i = 0; i < t->accounts_n; i++)
+		map_put(t->account_names, arena_lower(t->arena, t->accounts[i].address), t);
+	for (size_t i = 0; i < t->aliases_n; i++)
+		map_put(t->alias_names, arena_lower(t->arena, t->aliases[i].source), t);
+}
+
+/* An account or an alias, or what the alias of the whole domain catches. */
 static bool has_name(const struct takeover *t, struct str address)
 {
-	for (size_t i = 0; i < t->accounts_n; i++) {
-		if (str_eq_nocase(t->accounts[i].address, address))
-			return true;
-	}
-	for (size_t i = 0; i < t->aliases_n; i++) {
-		if (str_eq_nocase(t->aliases[i].source, address))
-			return true;
-	}
-	return false;
+	struct str domain = str_from(address, str_find_last_byte(address, '@'));
+	return takeover_has_account(t, address) ||
+	       map_get(t->alias_names, arena_lower(t->arena, address)) ||
+	       map_get(t->alias_names, arena_lower(t->arena, domain));
 }
 
 /* Aliases that lead to nobody (R22), and accounts of domains that are not there. */
@@ -320,6 +327,7 @@ bool takeover_read_rows(struct takeover *t, const char *dump, struct err *err)
 	    !password_rows(t, &from, &known, err))
 		return false;
 	t->rows_known = known;
+	make_names(t);
 	if (known)
 		look_for_loose_ends(t);
 	summary(t, dump);

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { QUESTIONS_MAX = 5000 };
 
@@ -59,6 +60,35 @@ static void warm(struct directory *d)
 	(void)!directory_is_local_domain(d, STR("localhost.invalid"), &local, &ignored);
 }
 
+/* R38: files that hold the database's password are nobody else's to read. */
+static void look_at_file(struct str path)
+{
+	ARENA_SCOPED a = arena_new();
+	struct stat st;
+
+	if (str_starts(path, STR("mysql:")))
+		path = str_from(path, 6);
+	const char *name = path.n ? arena_cstr(a, path) : NULL;
+	if (name && stat(name, &st) == 0 && (st.st_mode & 07))
+		log_event(LOG_WARN, "auth.secret.readable", K_STR(path, path),
+			  K_CSTR(why, "every user may read this file with a password: chmod o-rwx"));
+}
+
+static void look_at_files(const struct config *c)
+{
+	static const enum setting lists[] = {SETTING_DIRECTORY_CLASSIC_DOMAINS,
+					     SETTING_DIRECTORY_CLASSIC_ACCOUNTS,
+					     SETTING_DIRECTORY_CLASSIC_ALIASES};
+
+	look_at_file(config_str(c, SETTING_DIRECTORY_PASSWORD_FILE));
+	look_at_file(config_str(c, SETTING_DIRECTORY_CLASSIC_DOVECOT));
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+		struct config_list l = config_list(c, lists[i]);
+		for (size_t k = 0; k < l.n; k++)
+			look_at_file(l.v[k]);
+	}
+}
+
 bool auth_pool_prepare(struct auth_role *a, struct sandbox *s, struct err *err)
 {
 	CONFIG_SCOPED c = role_config(a->role);
@@ -66,6 +96,7 @@ bool auth_pool_prepare(struct auth_role *a, struct sandbox *s, struct err *err)
 
 	if (!directory_remote(a->directory))
 		return true;
+	look_at_files(c);
 	s->calls |= SANDBOX_NETWORK | SANDBOX_UNIX;
 	warm(a->directory);
 	p = mem_new(struct auth_pool);

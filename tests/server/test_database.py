@@ -89,8 +89,11 @@ def test_nothing_old(make_pabal, mariadb):
 def test_classic_tables(make_pabal, mariadb, tmp_path):
     """R19-R22, R25, R37, R59: SELECT rights, both kinds of hashes, names in any case."""
     guide = Guide(mariadb, tmp_path)
+    (guide.postfix / "database-alias.cf").chmod(0o644)
     p = make_pabal(start=False, settings=guide.settings() + "auth { failure_delay = 0 }")
     p.start()
+    assert "database-alias.cf" in p.wait_log("auth.secret.readable")  # R38
+    assert p.log().count("auth.secret.readable") == 1
     for user in ("test1@demologthink.com", "test2@demologthink.com", "Test1@DemoLogThink.com"):
         p.imap().login(user, "test123")
     for user, password in (("test1@demologthink.com", "test1234"), ("x' OR '1'='1", "test123"),
