@@ -269,8 +269,6 @@ class Dns:
                 data = struct.pack("!H", value[0]) + encode_name(value[1])
             elif kind == "A":
                 data = socket.inet_aton(value)
-            elif kind == "TXT":
-                data = bytes([len(value)]) + value.encode()
             elif kind == "AAAA":
                 data = socket.inet_pton(socket.AF_INET6, value)
             elif kind == "TXT":
