@@ -79,12 +79,16 @@ static unsigned refuse(struct conn *c, const char *status)
 /* True: there is a text young enough. */
 static bool tell(struct metrics *m, struct conn *c, const struct session *s)
 {
-	LOCK_SCOPED(&m->lock);
-	if (!m->told_ms || m->told_ms + KEPT_MS < s->since_ms)
-		return false;
-	answer(c, "200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8",
-	       buf_str(&m->text), s->head);
-	return true;
+	BUF_SCOPED text = {0};
+	lock_take(&m->lock);
+	bool fresh = m->told_ms && m->told_ms + KEPT_MS >= s->since_ms;
+	if (fresh)
+		buf_add(&text, buf_str(&m->text));
+	lock_drop(&m->lock); /* the connection has locks of its own */
+	if (fresh)
+		answer(c, "200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", buf_str(&text),
+		       s->head);
+	return fresh;
 }
 
 static void wait_for_text(struct metrics *m, struct conn *c)

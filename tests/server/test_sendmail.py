@@ -136,3 +136,16 @@ def test_users_can_be_limited(make_pabal):
     codes = [run(p, PROGRAM, "sendmail", "test1", **mail).returncode for _ in range(3)]
     assert codes == [0, 0, 75]
     p.stop()
+
+
+def test_durable_before_it_says_so(make_pabal):
+    """Exit 0, then power off: the message is there afterwards."""
+    p = make_pabal()
+    p.expected_crashes = True
+    for i in range(3):
+        assert run(p, PROGRAM, "sendmail", "test1", stdin="Subject: durable%d\n\nx\n" % i).returncode == 0
+        p.kill_all()
+        p.start()
+    for i in range(3):
+        assert fetch(p, "test1", "durable%d" % i)
+    p.wait_messages("test1", 3)
