@@ -12,6 +12,7 @@
  *   verify  HOST PORT ACCOUNTS DOMAIN PASSWORD plain|tls SIZE SEED:COUNT...
  *   maildir DIRECTORY COUNT SEED UID GID
  *   fsync   DIRECTORY SECONDS
+ *   spool   TEMPLATE DIRECTORY COUNT UID GID
  *   relay   HOST PORT SESSIONS MESSAGES SIZE RCPTS DOMAINS DEAD SEED ACCOUNT PASSWORD SINK_PORT
  *
  * Accounts are u0 to u(ACCOUNTS - 1) at DOMAIN. Each prints one line of JSON. deliver prints
@@ -115,6 +116,8 @@ int main(int argc, char **argv)
 		return run_maildir(a);
 	if (!strcmp(what, "fsync") && argc == 4)
 		return run_fsync(a);
+	if (!strcmp(what, "spool") && argc == 7)
+		return run_spool(a);
 	if (!strcmp(what, "relay") && argc == 14)
 		return run_relay(a);
 	die("usage: see the head of bench/load.c");

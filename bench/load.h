@@ -71,8 +71,9 @@ void smtp_greet(struct peer *p);
 void smtp_send(struct peer *p, const char *rcpt, const char *text, size_t n);
 int run_deliver(char **a);
 int run_notice(char **a);
-/* relay.c */
+/* relay.c, spool.c */
 int run_relay(char **a);
+int run_spool(char **a);
 /* imap.c */
 void imap_login(struct peer *p, const char *user, const char *password);
 /* Reads up to the tagged OK; returns the count of untagged lines. */

@@ -5,7 +5,7 @@
 
     bench/run.py [--quick] [--only ROW,...] [--servers both|pabal|reference] [--dir DIR] [--keep]
 
-Rows: start rest accept single login notice append big ops idle relay dkim. The table goes to standard output, all
+Rows: start rest accept single login notice append big ops idle relay dkim queued. The table goes to standard output, all
 that was measured to results.json in DIR (default var/bench). Ends with status 1 when a message is lost,
 doubled or changed, or a server fails; a requirement that is not met is shown, no more.
 """
@@ -17,6 +17,8 @@ import pathlib
 import platform
 import shutil
 import signal
+import smtplib
+import ssl
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,7 @@ import procs
 from servers import (BIG, DOMAIN, HOST, ROOT, VMAIL, BenchError, Pabal, PostfixDovecot, free_port_base, free_ports,
                      run)
 
-ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'append', 'big', 'ops', 'idle', 'relay', 'dkim']
+ROWS = ['start', 'rest', 'accept', 'single', 'login', 'notice', 'append', 'big', 'ops', 'idle', 'relay', 'dkim', 'queued']
 PASSWORD = 'correct-horse-battery'
 ACCOUNTS = 100
 SESSIONS = 50
@@ -43,12 +45,13 @@ FULL = {'starts': 5, 'rounds': 3, 'accept': (1500, 15000), 'single_rounds': 3, '
         'login_rounds': 3, 'login': (400, 1000), 'notice': 50, 'big': 100000, 'big_rounds': 5, 'ops': 10000,
         'append_rounds': 3, 'append1': (150, 600), 'append10': (600, 3000),
         'idle': (500, 5000), 'fsync_seconds': 1.0,
-        'relay_rounds': 3, 'relay': (1000, 15000), 'relay100': (100, 1000), 'dead': (1000, 15000)}
+        'relay_rounds': 3, 'relay': (1000, 15000), 'relay100': (100, 1000), 'dead': (1000, 15000),
+        'queued': 1000000}
 QUICK = {'starts': 2, 'rounds': 1, 'accept': (400, 4000), 'single_rounds': 1, 'single': (50, 100),
          'login_rounds': 1, 'login': (100, 200), 'notice': 6, 'big': 10000, 'big_rounds': 2, 'ops': 2000,
          'append_rounds': 1, 'append1': (60, 200), 'append10': (200, 1000),
          'idle': (300, 2000), 'fsync_seconds': 0.5,
-         'relay_rounds': 1, 'relay': (400, 6000), 'relay100': (50, 400), 'dead': (400, 6000)}
+         'relay_rounds': 1, 'relay': (400, 6000), 'relay100': (50, 400), 'dead': (400, 6000), 'queued': 50000}
 
 
 def median(values):
@@ -62,11 +65,11 @@ def say(text):
 class Load:
     """A run of build/bench-load: lines of JSON out, newlines in."""
 
-    def __init__(self, *args, stay=False):
+    def __init__(self, *args, stay=False, seconds=LOAD_SECONDS):
         self.stay = stay
         self.child = subprocess.Popen([str(ROOT / 'build' / 'bench-load'), *map(str, args)],
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.timer = threading.Timer(LOAD_SECONDS, self.child.kill)
+        self.timer = threading.Timer(seconds, self.child.kill)
         self.timer.daemon = True
         self.timer.start()
 
@@ -98,9 +101,9 @@ class Load:
         raise BenchError(why or 'the load generator was stopped: too slow')
 
 
-def load(*args):
+def load(*args, seconds=LOAD_SECONDS):
     """A run that needs no talk: its one answer."""
-    return Load(*args).end()
+    return Load(*args, seconds=seconds).end()
 
 
 class Bench:
@@ -364,6 +367,48 @@ class Bench:
             self.put(server, f'{key}_transactions', result['transactions'])
         return messages / result['relayed_seconds']
 
+    def queued(self):
+        """pabal alone, with mail for 1,000 destinations none of which can be reached: what so many cost."""
+        server = next((s for s in self.servers if isinstance(s, Pabal)), None)
+        if not server:
+            return
+        count = self.counts['queued']
+        sink, dead = free_ports(2)
+        server.relay_mode(sink, dead, queued=True)
+        server.start()
+        with smtplib.SMTP_SSL(HOST, server.ports['submissions'], context=ssl._create_unverified_context()) as s:
+            s.login(f'u0@{DOMAIN}', PASSWORD)
+            s.sendmail(f'u0@{DOMAIN}', ['q000000@q000.test'], 'Subject: waits\r\n\r\nwaits\r\n')
+        deferred = server.dir / 'data' / 'spool' / 'deferred'
+        for _ in range(200):
+            if any(f.stat().st_size > 100 for f in deferred.iterdir()):
+                break
+            time.sleep(0.05)
+        time.sleep(QUIET_SECONDS)
+        server.cli('queue', 'hold', '--all', '--yes')
+        empty = procs.pss_kib(server.roots)
+        server.stop()
+        template = next(deferred.iterdir())
+        load('spool', template, deferred, count, VMAIL, VMAIL, seconds=1800)
+        self.put(server, 'queued_start_seconds', server.start())
+        time.sleep(QUIET_SECONDS)
+        for _ in range(100):
+            waiting = json.loads(server.cli('queue', 'status', '--json'))
+            if waiting['deferred'] > count * 9 // 10:
+                break
+            time.sleep(0.2)
+        self.put(server, 'queued_bytes', (procs.pss_kib(server.roots) - empty) * 1024 / count)
+        for key, words in (('list', ('list', '--json')), ('find', ('list', '--domain', 'q500.test', '--json')),
+                           ('status', ('status', '--json'))):
+            begin = time.monotonic()
+            server.cli('queue', *words)
+            self.put(server, f'queued_{key}_seconds', time.monotonic() - begin)
+        cpu = procs.cpu_seconds(server.roots)
+        time.sleep(10)
+        self.put(server, 'queued_cpu_percent', (procs.cpu_seconds(server.roots) - cpu) * 10)
+        server.stop()
+        server.relay_mode(None, None)
+
     def settled_pss(self, server):
         """When it no longer falls, or after a while."""
         kib = procs.pss_kib(server.roots)
@@ -403,6 +448,9 @@ class Bench:
         if 'relay' in self.rows:
             say('relay ...')
             self.relay()
+        if 'queued' in self.rows:
+            say('queued ...')
+            self.queued()
         if 'dkim' in self.rows:
             say('dkim ...')
             self.dkim()
@@ -444,6 +492,12 @@ TABLE = [
     ('dkim', 'server CPU per signed message, us', 'dkim_cpu_us', '{:,.0f}', 'less', None),
     ('relay', 'messages of 100 recipients relayed/s', 'relay100_per_second', '{:,.1f}', 'more', 5),
     ('relay', 'rate with one of 10 destinations dead, %', 'dead_percent', '{:,.1f}', 'at least', 95),
+    ('queued', 'memory per queued message of {queued:,}, bytes', 'queued_bytes', '{:,.0f}', 'at most', 300),
+    ('queued', 'start with them, s', 'queued_start_seconds', '{:,.1f}', 'at most', None),
+    ('queued', 'queue list, s', 'queued_list_seconds', '{:,.2f}', 'at most', None),
+    ('queued', 'queue list of one domain, s', 'queued_find_seconds', '{:,.2f}', 'at most', None),
+    ('queued', 'queue status, s', 'queued_status_seconds', '{:,.2f}', 'at most', None),
+    ('queued', 'CPU while they wait, % of a core', 'queued_cpu_percent', '{:,.1f}', 'at most', None),
     ('notice', '250 to EXISTS in IDLE, ms', 'notice_ms', '{:,.2f}', 'less', 20),
 ]
 SMALLEST = 0.01  # what was too fast to measure counts as this

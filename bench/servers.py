@@ -441,7 +441,10 @@ class Pabal(Server):
         self.config.write_text(f'{made}\n# of the benchmark\nprocess {{\n{users}}}\n'
                                'imap {\n\tmax_connections_per_source = 10000\n}\n')
 
-    def relay_mode(self, sink, dead, key=None):
+    def cli(self, *words):
+        return run([self.program, *words, '--config', self.config])
+
+    def relay_mode(self, sink, dead, key=None, queued=False):
         base = self.config.read_text().split('\n# of the relay row\n')[0]
         more = ''
         if sink:
@@ -449,6 +452,8 @@ class Pabal(Server):
                       for i in range(10)]
             more = '\n# of the relay row\nsmtp { rate_messages = 0  rate_recipients = 0  rate_account_recipients = 0 }\n' \
                 'relay { enabled = yes }\nroutes = {' + ', '.join(routes) + '}\n'
+        if queued:  # by MX, and no name server answers
+            more = f'\n# of the relay row\nrelay {{ enabled = yes }}\ndns {{ servers = {{"{HOST}:{dead}"}} }}\n'
         if key:
             more += f'dkim {{ keys = {{"{DOMAIN} s {key} sign=always"}} }}\n'
         self.config.write_text(base + more)
