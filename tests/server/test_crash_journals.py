@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the pabal authors
 """Many journals, recycled segments, damaged ones (DURABILITY tests 3 and 10)."""
+import contextlib
+import json
 import os
+import pathlib
 import random
 import signal
 
@@ -21,6 +24,12 @@ def server():
 
 def journals(i):
     return i.pabal.demo / "data" / "journal"
+
+
+def fd_is_open(pid, path):
+    with contextlib.suppress(OSError):
+        return any(os.readlink(f) == str(path) for f in pathlib.Path("/proc/%d/fd" % pid).iterdir())
+    return False
 
 
 def hold_queue(i):
@@ -146,6 +155,42 @@ def test_a_missing_side_file_costs_its_message_only(server):
     i.pabal.wait_log("queue.record.damaged")
     i.ledger.worlds[(i.address("u1"), big)] = {()}
     i.must_be_good()
+
+
+@pytest.mark.parametrize("when", ["before it is read", "behind its back"])
+def test_a_side_file_that_lost_its_end_is_held(server, when):
+    """Nobody gets half a message, nothing waits for the other half, and the journal can go on."""
+    i = server
+    hold_queue(i)
+    with i.smtp() as s:
+        big = i.send(s, RNG, ["u1", "u2"], 100000)
+    side, = journals(i).glob("smtp-*/side-*")
+    if when == "behind its back":
+        # The queue has read it, and cannot place it: auth does not say whether the account is there.
+        auth = i.pabal.role("auth")["pid"]
+        os.kill(auth, signal.SIGSTOP)
+        i.pabal.kill_role("queue", wait=False)
+        wait_until(lambda: fd_is_open(i.pabal.wait_role("queue")["pid"], side), 20)
+    else:
+        i.pabal.kill_all()
+    os.truncate(side, 60000)
+    if when == "behind its back":
+        os.kill(auth, signal.SIGCONT)
+    else:
+        i.pabal.start()
+    i.pabal.wait_log("queue.held", "damaged: of its side file")
+
+    def held():
+        rows = json.loads(i.pabal.cli("queue", "list", "--json").stdout)["messages"]
+        return rows if rows and all(r["state"] == "held" for r in rows) else None
+    for row in wait_until(held, 20):
+        assert row["reason"].startswith("damaged: of its side file 6")
+        assert i.pabal.cli("queue", "remove", row["id"], "--yes", check=False).returncode in (0, 1)
+    for user in ("u1", "u2"):
+        i.ledger.worlds[(i.address(user), big)] = {()}
+    i.check()  # the side file is gone, all is settled
+    kept = [x for x in i.ledger.problems if "is nothing that was sent" not in x]  # postmaster's mail
+    assert not kept, kept
 
 
 def test_a_journal_that_was_lost_hides_no_later_mail(server):
