@@ -287,7 +287,7 @@ int cmd_adopt(struct cli *cli)
 		words++;
 	if (!cli_could_run(cli->argc - words, cli->argv + words))
 		return CLI_USAGE;
-	if (!proc_adopt_check(&err))
+	if (!proc_adopt_check(cli->config_path, &err))
 		return cli_fail_err(cli, &err);
 	cli_print(cli, "%s\n", PROC_ADOPTS);
 	return CLI_OK;

@@ -32,8 +32,8 @@ int role_main(struct str name, unsigned index);
 bool proc_prepare(const struct config *c, struct err *err) MUST_CHECK;
 
 /* What `pabal adopt` is for: descriptor 3 is what a running master would leave to this program at an
- * upgrade. Is it understood? */
-bool proc_adopt_check(struct err *err) MUST_CHECK;
+ * upgrade. Is it understood, and could a server start? */
+bool proc_adopt_check(const char *config_path, struct err *err) MUST_CHECK;
 #define PROC_ADOPTS "adopts" /* what it then prints */
 
 /* One request to a running master: 's' status, 'r' reload, 'q' stop, 'u' upgrade, 'l' open logs again. The

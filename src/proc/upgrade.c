@@ -156,11 +156,29 @@ static bool read_state(int fd, struct json_doc **out, struct err *err)
 		       "this version cannot take over from the one that runs: restart the server");
 }
 
-bool proc_adopt_check(struct err *err)
+/* What would end the new master at once: certificates and keys, users that a new version has. */
+static bool could_start(const char *config_path, struct err *err)
+{
+	BUF_SCOPED problems = {0};
+	struct loaded l;
+	struct identity who;
+	bool good = load_config(config_path, &l, &problems, err);
+
+	if (!good && problems.n)
+		err_cause(err, "%.*s", STR_ARG(str_trim(buf_str(&problems))));
+	for (int role = 0; good && role < ROLE_COUNT; role++)
+		good = role_processes(l.config, (enum role_id)role) == 0 ||
+		       identity_of(l.config, (enum role_id)role, &who, err);
+	loaded_fini(&l);
+	return good;
+}
+
+bool proc_adopt_check(const char *config_path, struct err *err)
 {
 	JSON_DOC_SCOPED doc = NULL;
 
-	return read_state(fcntl(CHECK_FD, F_DUPFD_CLOEXEC, CHECK_FD + 1), &doc, err);
+	return read_state(fcntl(CHECK_FD, F_DUPFD_CLOEXEC, CHECK_FD + 1), &doc, err) &&
+	       could_start(config_path, err);
 }
 
 /* ---- asking the new program ------------------------------------------------------------------- */
@@ -246,16 +264,18 @@ static bool check_program(struct master *m, struct buf *problems)
 			  (char[]){"--config"},
 			  NULL,
 			  NULL};
-	char *adopt[ARGUMENTS_MAX + 4] = {(char[]){"pabal"}, (char[]){"adopt"}, (char[]){"--"}};
+	enum { BEFORE = 4 };
+	char *adopt[ARGUMENTS_MAX + BEFORE + 1] = {(char[]){"pabal"}, (char[]){"adopt"},
+						   (char[]){"--config"}, NULL, (char[]){"--"}};
 	char path[4096];
 	FD_SCOPED state = make_state(m);
 
 	if (state < 0)
 		return buf_fmt(problems, "memfd_create: %s\n", strerror(errno)), false;
 	snprintf(path, sizeof(path), "%s", config_file(m->now.config));
-	config[4] = path;
+	config[4] = adopt[3] = path;
 	for (size_t i = 1; i < ARGUMENTS_MAX && m->options->argv[i]; i++)
-		adopt[2 + i] = m->options->argv[i];
+		adopt[BEFORE + i] = m->options->argv[i];
 	return run_check(m, config, state, "", problems) &&
 	       run_check(m, adopt, state, PROC_ADOPTS, problems);
 }

@@ -192,6 +192,17 @@ def test_a_wrong_configuration_is_found_before(make_pabal):
     assert p.pids() == pids
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change users")
+def test_users_that_are_not_there_are_found_before(make_pabal):
+    """A new version may have a process, and so a user, more."""
+    p = make_pabal(own_program=True)
+    pids = p.pids()
+    p.configure('process { user_smtp = "no-such-user" }')
+    refused = p.cli("upgrade", check=False)
+    assert refused.returncode == 78 and "no-such-user" in refused.stderr
+    assert p.pids() == pids
+
+
 def test_settings_that_need_a_restart_take_effect(make_pabal):
     """Another number of processes: the sockets of the doors that are no more are served by the rest."""
     p = make_pabal(own_program=True, settings="process { smtp = 2 login = 2 mailbox = 3 }")
