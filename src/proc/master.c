@@ -145,6 +145,19 @@ static void tell_ready(struct master *m, enum serve_news news)
 		m->options->ready(m->options->ctx, m->now.config, news);
 }
 
+/* Who asked for the upgrade. */
+static void tell_upgraded(struct master *m)
+{
+	BUF_SCOPED problems = {0};
+
+	if (!m->heritage.failure[0]) {
+		control_upgraded(m, true, STR(""));
+		return;
+	}
+	buf_fmt(&problems, "%s: the new program did not start: %s\n", m->program, m->heritage.failure);
+	control_upgraded(m, false, buf_str(&problems));
+}
+
 static void check_ready(struct master *m)
 {
 	EACH_CHILD(m, c)
@@ -159,8 +172,9 @@ static void check_ready(struct master *m)
 	m->ready_after_ms = clock_mono_ms() - m->start_ms;
 	log_event(LOG_INFO, "master.ready", K_INT(ms, m->ready_after_ms), K_INT(pid, getpid()));
 	notify("READY=1\nSTATUS=all roles ready");
-	tell_ready(m, m->upgraded_from[0] ? SERVE_UPGRADED : SERVE_STARTED);
-	control_upgraded(m, true, STR(""));
+	tell_ready(m, m->heritage.there ? SERVE_UPGRADED : SERVE_STARTED);
+	tell_upgraded(m);
+	fd_close(&m->heritage.previous); /* from here on we are the one that works */
 }
 
 /* ---- what children say ---------------------------------------------------------------- */
@@ -182,15 +196,26 @@ static void on_ready(struct master *m, struct child *c, const struct msg_role_re
 	check_ready(m);
 }
 
+/* The first start does not come about. */
+static void give_up(struct master *m, const char *why)
+{
+	if (m->stop_deadline_ms || upgrade_back(m, why))
+		return;
+	snprintf(m->fatal, sizeof(m->fatal), "%s", why);
+	master_stop(m, EXIT_SOFTWARE);
+}
+
 static void on_failed(struct master *m, struct child *c, const struct msg_role_failed *f)
 {
+	char text[sizeof(m->fatal)];
+
 	snprintf(c->why, sizeof(c->why), "%.*s", STR_ARG(f->why));
 	log_event(LOG_ERROR, "role.failed", K_CSTR(role, c->name), K_STR(why, f->why));
 	if (m->was_ready || c->state == CHILD_READY)
 		return;
 	/* At the first start somebody watches: tell, rather than try again and again. */
-	snprintf(m->fatal, sizeof(m->fatal), "%s: %s", c->name, c->why);
-	master_stop(m, EXIT_SOFTWARE);
+	snprintf(text, sizeof(text), "%s: %s", c->name, c->why);
+	give_up(m, text);
 }
 
 static void on_pong(struct child *c, const struct msg_role_pong *p)
@@ -327,10 +352,11 @@ static void on_death(struct master *m, struct child *c, int status)
 		listeners_filter(m, c->role);
 	/* Never came up, and never said why: the program itself cannot run here. */
 	if (!m->was_ready && !was_ready && c->backoff > 5) {
-		snprintf(m->fatal, sizeof(m->fatal), "%s does not start (%s %d)", c->name,
+		char text[sizeof(m->fatal)];
+		snprintf(text, sizeof(text), "%s does not start (%s %d)", c->name,
 			 WIFSIGNALED(status) ? "signal" : "exit",
 			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-		master_stop(m, EXIT_SOFTWARE);
+		give_up(m, text);
 	}
 }
 
@@ -632,6 +658,8 @@ static void loop(struct master *m)
 			if (!upgrading(m))
 				return;
 			upgrade_exec(m, &err);
+			if (m->fatal[0])
+				return; /* neither the new program nor the one before */
 			go_on(m, &err);
 		}
 		poll_once(m);
@@ -833,14 +861,21 @@ int proc_serve(const struct serve_options *o)
 		m->client[i].fd = -1;
 	if (!heritage_read(m, &err))
 		return fail(&err, EXIT_SOFTWARE);
-	snprintf(m->upgraded_from, sizeof(m->upgraded_from), "%s", m->heritage.version);
+	if (!m->heritage.failure[0])
+		snprintf(m->upgraded_from, sizeof(m->upgraded_from), "%s", m->heritage.version);
 	bool good = load_config(o->config_path, &m->now, &problems, &err);
 	fprintf(stderr, "%.*s", (int)problems.n, problems.p ? problems.p : "");
+	if (!good && problems.n)
+		err_cause(&err, "%.*s", STR_ARG(buf_str(&problems)));
+	if (!good && upgrade_back(m, err.cause))
+		upgrade_exec(m, &err);
 	if (!good)
 		return problems.n ? EXIT_CONFIG : fail(&err, EXIT_CONFIG);
 	log_init("master", (enum log_level)config_enum(m->now.config, SETTING_LOG_LEVEL));
 	m->log = (struct log_pipe){-1, -1};
 	if (!make_children(m, &err) || !set_up(m, &err)) {
+		if (upgrade_back(m, err.cause))
+			upgrade_exec(m, &err);
 		show_unread_log(&m->log);
 		return fail(&err, EXIT_CONFIG);
 	}

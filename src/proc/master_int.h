@@ -92,6 +92,8 @@ enum { HERITAGE_SOCKETS_MAX = 4096 };
 struct heritage { /* upgrade.c */
 	bool there;
 	char version[64]; /* of the program before us */
+	int previous;     /* that program; -1: none, or it was the one that could not start */
+	char failure[600]; /* we are back: why the new program did not start */
 	int sockets[HERITAGE_SOCKETS_MAX]; /* -1: taken */
 	size_t sockets_n;
 	int lock;
@@ -188,6 +190,8 @@ void listeners_close(struct master *m);
 bool upgrade_begin(struct master *m, struct buf *problems);
 /* All roles have ended: becomes the new program. Returns only when that failed. */
 void upgrade_exec(struct master *m, struct err *err);
+/* The roles of an upgrade's new program do not start: the one before is taken again. False: there is none. */
+bool upgrade_back(struct master *m, const char *why);
 /* What the program before us left open, by the environment; none of it at an ordinary start. */
 bool heritage_read(struct master *m, struct err *err) MUST_CHECK;
 int heritage_socket(struct heritage *h, const struct address *a); /* -1: none that listens there (any more) */

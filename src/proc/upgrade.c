@@ -29,7 +29,7 @@
 enum {
 	FORMAT = 1,            /* of what is left; another one is refused by the new program */
 	STATE_MAX = 1 << 20,
-	CHECK_MS = 20000, DRAIN_MS = 30000,
+	CHECK_MS = 20000, DRAIN_MS = 30000, BACK_MS = 5000,
 	CHECK_FD = 3,          /* where `pabal adopt` finds the state */
 	OUTPUT_MAX = 64 * 1024,
 	ARGUMENTS_MAX = 200,
@@ -61,6 +61,8 @@ static void write_sockets(struct master *m, struct json_writer *w)
 	json_write_name(w, STR("sockets"));
 	json_write_array_begin(w);
 	listeners_each_fd(m, add_fd, w);
+	for (size_t i = 0; i < m->heritage.sockets_n; i++) /* of a start that failed half way */
+		add_fd(w, m->heritage.sockets[i]);
 	add_fd(w, m->control_fd);
 	for (struct child *c = m->child; c < m->child + m->child_n; c++)
 		if (c->control_fd >= 0)
@@ -75,7 +77,19 @@ static void write_clients(struct master *m, struct json_writer *w)
 	for (struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++)
 		if (c->fd >= 0 && c->upgrade)
 			add_fd(w, c->fd);
+	for (size_t i = 0; i < m->heritage.clients_n; i++)
+		add_fd(w, m->heritage.clients[i]);
 	json_write_array_end(w);
+}
+
+static int lock_of(const struct master *m)
+{
+	return m->lock_fd > 0 ? m->lock_fd : m->heritage.lock;
+}
+
+static struct log_pipe log_of(const struct master *m)
+{
+	return m->log.ring >= 0 ? m->log : m->heritage.log;
 }
 
 /* Sessions of TLS can be taken up again after the upgrade. */
@@ -124,9 +138,11 @@ static int make_state(struct master *m)
 	json_write_object_begin(&w);
 	json_write_member_int(&w, "format", FORMAT);
 	json_write_member_cstr(&w, "version", PABAL_VERSION);
-	json_write_member_int(&w, "lock", m->lock_fd);
-	json_write_member_int(&w, "log_ring", m->log.ring);
-	json_write_member_int(&w, "log_wake", m->log.wake);
+	json_write_member_int(&w, "lock", lock_of(m));
+	json_write_member_int(&w, "log_ring", log_of(m).ring);
+	json_write_member_int(&w, "log_wake", log_of(m).wake);
+	json_write_member_int(&w, "previous", m->fatal[0] ? -1 : m->binary_fd);
+	json_write_member_cstr(&w, "failure", m->fatal);
 	json_write_member_int(&w, "ticket_keys_due_ms", m->next_ticket_keys_ms);
 	write_sockets(m, &w);
 	write_clients(m, &w);
@@ -317,10 +333,14 @@ static void keep_one(void *ctx, int fd)
 
 static bool keep_all(struct master *m, int state)
 {
-	bool good = keep_open(state) && keep_open(m->lock_fd) && keep_open(m->log.ring) &&
-		    keep_open(m->log.wake) && keep_open(m->control_fd);
+	bool good = keep_open(state) && keep_open(lock_of(m)) && keep_open(log_of(m).ring) &&
+		    keep_open(log_of(m).wake) && keep_open(m->control_fd) && keep_open(m->binary_fd);
 
 	listeners_each_fd(m, keep_one, &good);
+	for (size_t i = 0; i < m->heritage.sockets_n; i++)
+		good = keep_open(m->heritage.sockets[i]) && good;
+	for (size_t i = 0; i < m->heritage.clients_n; i++)
+		good = keep_open(m->heritage.clients[i]) && good;
 	for (struct child *c = m->child; c < m->child + m->child_n; c++)
 		good = keep_open(c->control_fd) && good;
 	for (struct control_client *c = m->client; c < m->client + CONTROL_CLIENTS_MAX; c++)
@@ -343,6 +363,19 @@ void upgrade_exec(struct master *m, struct err *err)
 	}
 	unsetenv(ENVIRONMENT);
 	fd_close(&m->program_fd);
+}
+
+bool upgrade_back(struct master *m, const char *why)
+{
+	if (m->heritage.previous < 0 || m->was_ready)
+		return false;
+	snprintf(m->fatal, sizeof(m->fatal), "%s", why);
+	log_event(LOG_ERROR, "master.upgrade.back", K_CSTR(why, why));
+	m->program_fd = fd_take(&m->heritage.previous);
+	m->stop_deadline_ms = clock_mono_ms() + BACK_MS;
+	for (struct child *c = m->child; c < m->child + m->child_n; c++)
+		c->ended = c->state == CHILD_DOWN;
+	return true;
 }
 
 /* ---- in the new program ------------------------------------------------------------------------- */
@@ -408,7 +441,7 @@ bool heritage_read(struct master *m, struct err *err)
 	const char *number = getenv(ENVIRONMENT);
 	uint64_t fd;
 
-	h->lock = h->log.ring = h->log.wake = -1;
+	h->lock = h->log.ring = h->log.wake = h->previous = -1;
 	if (!number)
 		return true;
 	bool good = str_u64(str_of(number), INT32_MAX, &fd);
@@ -419,6 +452,9 @@ bool heritage_read(struct master *m, struct err *err)
 	h->there = true;
 	snprintf(h->version, sizeof(h->version), "%.*s",
 		 STR_ARG(json_value_str_or(json_value_member(root, "version"), STR("?"))));
+	snprintf(h->failure, sizeof(h->failure), "%.*s",
+		 STR_ARG(json_value_str_or(json_value_member(root, "failure"), STR(""))));
+	h->previous = fd_of(json_value_member(root, "previous"));
 	h->lock = fd_of(json_value_member(root, "lock"));
 	h->log = (struct log_pipe){fd_of(json_value_member(root, "log_ring")),
 				   fd_of(json_value_member(root, "log_wake"))};

@@ -192,6 +192,32 @@ def test_a_wrong_configuration_is_found_before(make_pabal):
     assert p.pids() == pids
 
 
+@pytest.mark.parametrize("what", ["a role", "the master"])
+def test_a_program_that_does_not_start_gives_way_to_the_old_one(make_pabal, what):
+    """It passes all checks, and then fails: the old program, which it still has open, takes over again."""
+    p = make_pabal(own_program=True)
+    p.expected_crashes = True  # the new roles that did start are killed
+    before = p.status()
+    p.send("test1")
+    old, new = {"a role": (b"pabal-run\0", b"pabal/run\0"),  # mailbox cannot make it
+                "the master": (b"/proc/self/exe\0", b"/proc/self/exf\0")}[what]
+    content, good = newer()[0], pathlib.Path(PROGRAM).read_bytes()
+    assert old in content
+    install(p, content.replace(old, new))
+    keep, p.program = p.program, PROGRAM
+    refused = p.cli("upgrade", check=False)
+    assert refused.returncode == 78
+    assert "did not start" in refused.stderr and "goes on" in refused.stderr, refused.stderr
+    after = p.status()
+    assert after["state"] == "ready" and after["version"] == before["version"] and after["pid"] == before["pid"]
+    p.send("test1")
+    p.wait_messages("test1", 2)
+    p.program = keep
+    install(p, good)
+    p.cli("upgrade")
+    p.wait_messages("test1", 2)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change users")
 def test_users_that_are_not_there_are_found_before(make_pabal):
     """A new version may have a process, and so a user, more."""
