@@ -120,7 +120,8 @@ static void check_dkim(struct findings *f)
 	}
 	for (size_t i = 0; i < ring.n; i++) {
 		const struct dkim_key_file *k = &ring.at[i];
-		struct str what = arena_fmt(cli->arena, "DKIM %.*s %.*s", STR_ARG(k->domain), STR_ARG(k->selector));
+		struct str what =
+			arena_fmt(cli->arena, "DKIM %.*s %.*s", STR_ARG(k->domain), STR_ARG(k->selector));
 		if (k->use == DKIM_USE_NEVER)
 			continue;
 		if (!k->key)
@@ -128,7 +129,8 @@ static void check_dkim(struct findings *f)
 				    STR_ARG(k->problem));
 		else if (key_type(k->key) == KEY_RSA && key_bits(k->key) < DKIM_RSA_BITS_GOOD)
 			finding_add(f, FINDING_WARN, what, STR("pabal dkim rotate"),
-				    cli_text(cli, "%u bits are weak (RFC 8301 3.2)", "%u비트는 약합니다(RFC 8301 3.2)"),
+				    cli_text(cli, "%u bits are weak (RFC 8301 3.2)",
+					     "%u비트는 약합니다(RFC 8301 3.2)"),
 				    key_bits(k->key));
 		else
 			good++;

@@ -24,7 +24,8 @@ struct https_request {
 	size_t body_max;
 };
 /* The body of a 200. ERR_NOT_FOUND: 404 and the like; ERR_DENIED: the certificate; ERR_TEMP: the rest. */
-bool https_get(const struct https_request *r, struct arena *a, struct str *out_body, struct err *err) MUST_CHECK;
+bool https_get(const struct https_request *r, struct arena *a, struct str *out_body,
+	       struct err *err) MUST_CHECK;
 
 struct http_reply {
 	unsigned status;

@@ -257,9 +257,136 @@ static void test_emfile(void **state)
 	all_rounds("emfile", 4);
 }
 
+/* ---- a Maildir of another server -------------------------------------------------------- */
+enum { FOREIGN = 70, LISTED = 5, LISTED_UID = 7 };
+struct shown {
+	uint32_t uid[FOREIGN]; /* by the number in the subject; 0: was not shown */
+	uint32_t uidvalidity;
+	bool failed;
+};
+
+static bool look(struct account *a, struct arena *ar, struct shown *out, struct err *err)
+{
+	struct view_facts f;
+	struct view *v;
+	struct msg m;
+
+	if (!view_open(a, STR("INBOX"), true, &v, err))
+		return false;
+	view_facts(v, &f);
+	out->uidvalidity = f.uidvalidity;
+	for (uint32_t seq = 1; view_msg(v, seq, &m); seq++) {
+		struct str content, subject;
+		uint64_t number;
+		assert_done(view_message(v, m.uid, ar, &content, err), *err);
+		subject = str_sub(content, 9, str_find_byte(content, '\r') - 9);
+		assert_true(str_u64(subject, FOREIGN - 1, &number));
+		assert_int_equal(out->uid[number], 0);
+		out->uid[number] = m.uid;
+	}
+	view_close(v);
+	return true;
+}
+
+static void foreign(struct bed *b)
+{
+	bed_shell(b, "rm -rf * .[A-Za-z]*; mkdir cur new tmp; printf '3 V99 N50\n' > dovecot-uidlist;"
+		     "for i in $(seq 0 69); do printf 'Subject: %d\n\nx\n' $i > cur/1$i.h:2,S; done;"
+		     "for i in 0 1 2 3 4; do echo \"$((i + 7)) :1$i.h\" >> dovecot-uidlist; done;"
+		     "mv cur/13.h:2,S cur/13.h; mv cur/14.h:2,S new/14.h");
+}
+
+/* What a client was shown stays, and what the lists say is shown. */
+static void compare_shown(const struct shown *then, const struct shown *now)
+{
+	assert_int_equal(now->uidvalidity, 99);
+	for (uint32_t i = 0; i < FOREIGN; i++) {
+		assert_int_not_equal(now->uid[i], 0);
+		if (i < LISTED)
+			assert_int_equal(now->uid[i], LISTED_UID + i);
+		else
+			assert_true(now->uid[i] >= 50);
+		if (then->uid[i])
+			assert_int_equal(then->uid[i], now->uid[i]);
+		for (uint32_t k = 0; k < i; k++) /* given to another one and taken away again: never */
+			assert_true(!then->uid[i] || then->uid[i] != now->uid[k]);
+	}
+}
+
+static void take_over(struct bed *b, const char *rule, struct shown *shown)
+{
+	struct account_facts f = {.id = 1, .address = STR("test1@example.org"), .language = STR("ko")};
+	struct account *a;
+	struct err err;
+
+	bed_journal_open(b, NULL, NULL);
+	assert_done(journal_start(b->journal, &err), err);
+	bed_store_open(b);
+	setenv("PABAL_FAULT", rule, 1);
+	file_faults_init("test");
+	if (account_open(b->store, &f, &a, &err))
+		shown->failed = !look(a, b->ar, shown, &err);
+	else
+		shown->failed = true;
+	_exit(0);
+}
+
+static bool takeover_round(const char *fault, unsigned n)
+{
+	struct shown *then =
+		mmap(NULL, sizeof(*then), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shown now;
+	struct err err;
+	void *state;
+	char rule[64];
+	int status;
+
+	memset(then, 0, sizeof(*then));
+	bed_setup(&state);
+	struct bed *b = state;
+	bed_close(b);
+	foreign(b);
+	snprintf(rule, sizeof(rule), "%s:%u", fault, n);
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0)
+		take_over(b, rule, then);
+	waitpid(pid, &status, 0);
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	assert_true(killed || status == 0);
+	bool reached = killed || then->failed;
+	bed_open(b);
+	for (int i = 0; i < 2; i++) {
+		memset(&now, 0, sizeof(now));
+		assert_done(look(b->account, b->ar, &now, &err), err);
+		compare_shown(then, &now);
+		bed_check(b);
+		*then = now;
+		bed_close(b);
+		bed_shell(b, "rm -f index.db*");
+		bed_open(b);
+	}
+	munmap(then, sizeof(*then));
+	bed_teardown(&state);
+	return reached;
+}
+
+static void test_takeover(void **state)
+{
+	static const char *const faults[] = {"kill", "enospc", "eio"};
+
+	for (size_t i = 0; i < 3; i++) {
+		unsigned quiet = 0, n;
+		for (n = 1; quiet < 12; n += i ? 2 : 1)
+			quiet = takeover_round(faults[i], n) ? 0 : quiet + 1;
+		print_message("takeover, %s: %u operations\n", faults[i], n);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_takeover),
 		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_enospc),
 		cmocka_unit_test(test_eio),

@@ -26,7 +26,8 @@ struct smtp_client_options {
 	bool lmtp;
 	enum relay_tls tls;
 	struct tls_context *context, *context_verify, *context_dane; /* context NULL: no TLS */
-	struct str domain;        /* SECURE: the certificate is for it or a host below; DANE usage 2: or for it */
+	struct str
+		domain; /* SECURE: the certificate is for it or a host below; DANE usage 2: or for it */
 	struct str dane_host;     /* TLSA base domain (RFC 7672 2.2.3) */
 	const struct tls_tlsa *tlsa; /* DANE: at least one */
 	size_t tlsa_n;
