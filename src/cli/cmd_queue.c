@@ -2,8 +2,10 @@
  * Copyright the pabal authors */
 /* pabal queue: list, show, status, and what is to become of mail that waits. */
 #include "cli/cli.h"
+#include "cli/ask.h"
 #include "cli/control.h"
 #include "cli/table.h"
+#include "config/config.h"
 #include "mail/date.h"
 
 static void cell_member(struct table *t, const struct json_value *m, const char *name)
@@ -85,11 +87,85 @@ static int show(struct cli *cli, struct str request, const char *none_en, const 
 	return CLI_OK;
 }
 
+/* What the command line says of which mail is meant. False: a time that is none. */
+static bool write_filter(struct cli *cli, struct json_writer *w, int *out_code)
+{
+	static const char *const texts[] = {"sender", "recipient", "domain", "state", "reply"};
+	static const char *const times[] = {"older", "newer"};
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		struct str option = arena_fmt(cli->arena, "--%s%c", texts[i], 0);
+		if (cli_has(cli, option.p))
+			json_write_member_str(w, texts[i], cli_option(cli, option.p));
+	}
+	for (size_t i = 0; i < 2; i++) {
+		struct str option = arena_fmt(cli->arena, "--%s%c", times[i], 0);
+		int64_t ms;
+		if (!cli_has(cli, option.p))
+			continue;
+		if (!config_parse_duration(cli_option(cli, option.p), &ms) || ms < 1000) {
+			*out_code = cli_usage(cli, cli_text(cli, "%s wants a time such as 30m, 2h, 3d",
+							    "%s에는 30m, 2h, 3d 같은 시간이 필요합니다"), option.p);
+			return false;
+		}
+		json_write_member_int(w, times[i], ms / 1000);
+	}
+	return true;
+}
+
 int cmd_queue_list(struct cli *cli);
 int cmd_queue_list(struct cli *cli)
 {
-	return show(cli, STR("{\"verb\":\"queue.list\"}"), "The queue is empty.",
-		    "대기열이 비어 있습니다.", 0);
+	BUF_SCOPED request = {0};
+	struct json_writer w;
+	int64_t limit;
+	int code = 0;
+	if (!cli_number(cli, "--limit", -1, &limit, &code))
+		return code;
+	json_write_init(&w, &request);
+	json_write_object_begin(&w);
+	json_write_member_cstr(&w, "verb", "queue.list");
+	if (limit >= 0)
+		json_write_member_int(&w, "limit", limit);
+	if (!write_filter(cli, &w, &code))
+		return code;
+	json_write_object_end(&w);
+	bool filtered = cli->noptions > 0;
+	return show(cli, buf_str(&request), filtered ? "Nothing in the queue fits." : "The queue is empty.",
+		    filtered ? "대기열에 해당하는 메일이 없습니다." : "대기열이 비어 있습니다.", 0);
+}
+
+static void print_top(struct cli *cli, const struct json_value *list, const char *head, int64_t now)
+{
+	struct table *t = table_new(cli->arena, head);
+	for (size_t i = 0; i < json_value_count(list); i++) {
+		const struct json_value *m = json_value_item(list, i);
+		cell_member(t, m, "name");
+		table_cell_fmt(t, "%lld", (long long)json_value_int_or(json_value_member(m, "waiting"), 0));
+		table_cell_fmt(t, "%lld", (long long)json_value_int_or(json_value_member(m, "bytes"), 0));
+		print_age(t, now - json_value_int_or(json_value_member(m, "oldest"), now));
+	}
+	table_print(t, &cli->out);
+}
+
+int cmd_queue_top(struct cli *cli);
+int cmd_queue_top(struct cli *cli)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	int code = ask(cli, STR("{\"verb\":\"queue.top\"}"), &doc);
+	if (code)
+		return code;
+	const struct json_value *root = json_doc_root(doc);
+	int64_t now = json_value_int_or(json_value_member(root, "now"), 0);
+	if (cli->json) {
+		json_value_print(root, &cli->out);
+		return CLI_OK;
+	}
+	print_top(cli, json_value_member(root, "senders"),
+		  cli_text(cli, "SENDER|>WAITING|>BYTES|>OLDEST", "보낸 이|>대기|>바이트|>가장 오래됨"), now);
+	cli_print(cli, "\n");
+	print_top(cli, json_value_member(root, "domains"),
+		  cli_text(cli, "DOMAIN|>WAITING|>BYTES|>OLDEST", "도메인|>대기|>바이트|>가장 오래됨"), now);
+	return CLI_OK;
 }
 
 int cmd_queue_show(struct cli *cli);
@@ -114,10 +190,10 @@ struct deed {
 	const char *done_en, *done_ko;
 };
 
-static struct str deed_request(struct cli *cli, const struct deed *d, bool only_count, struct buf *out)
+static int deed_request(struct cli *cli, const struct deed *d, bool only_count, struct buf *out)
 {
-	static const char *const members[] = {"sender", "recipient", "domain"};
 	struct json_writer w;
+	int code = 0;
 	buf_clear(out);
 	json_write_init(&w, out);
 	json_write_object_begin(&w);
@@ -126,13 +202,9 @@ static struct str deed_request(struct cli *cli, const struct deed *d, bool only_
 	json_write_member_bool(&w, "all", cli_has(cli, "--all"));
 	if (cli_arg(cli, 0).p)
 		json_write_member_str(&w, "id", cli_arg(cli, 0));
-	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-		struct str option = arena_fmt(cli->arena, "--%s%c", members[i], 0);
-		if (cli_has(cli, option.p))
-			json_write_member_str(&w, members[i], cli_option(cli, option.p));
-	}
-	json_write_object_end(&w);
-	return buf_str(out);
+	if (write_filter(cli, &w, &code))
+		json_write_object_end(&w);
+	return code;
 }
 
 static long long number(const struct json_doc *doc, const char *name)
@@ -145,13 +217,16 @@ static int deed(struct cli *cli, const struct deed *d)
 	BUF_SCOPED request = {0};
 	JSON_DOC_SCOPED counted = NULL;
 	JSON_DOC_SCOPED done = NULL;
-	if (!cli_arg(cli, 0).p && !cli_has(cli, "--all") && !cli_has(cli, "--sender") &&
-	    !cli_has(cli, "--recipient") && !cli_has(cli, "--domain"))
+	if (!cli_arg(cli, 0).p && cli->noptions - (cli_has(cli, "--yes") ? 1 : 0) == 0)
 		return cli_usage(
 			cli, "%s",
-			cli_text(cli, "name an ID, --sender, --recipient, --domain or --all",
+			cli_text(cli,
+				 "name an ID, --sender, --recipient, --domain, --older, --state, --reply "
+				 "or --all",
 				 "ID, --sender, --recipient, --domain, --all 중 하나를 지정하십시오"));
-	int code = ask(cli, deed_request(cli, d, true, &request), &counted);
+	int code = deed_request(cli, d, true, &request);
+	if (!code)
+		code = ask(cli, buf_str(&request), &counted);
 	if (code)
 		return code;
 	if (number(counted, "matched") == 0)
@@ -163,7 +238,9 @@ static int deed(struct cli *cli, const struct deed *d)
 					cli->korean ? d->ask_ko : d->ask_en, 0);
 	if (!cli_confirm(cli, question.p))
 		return CLI_USAGE;
-	code = ask(cli, deed_request(cli, d, false, &request), &done);
+	code = deed_request(cli, d, false, &request);
+	if (!code)
+		code = ask(cli, buf_str(&request), &done);
 	if (code)
 		return code;
 	if (cli->json)
@@ -220,10 +297,12 @@ int cmd_queue_status(struct cli *cli)
 						"다른 서버로 보낼 대기 메일이 없습니다."));
 		return CLI_OK;
 	}
-	struct table *t = table_new(
-		cli->arena,
-		cli_text(cli, "DESTINATION|>WAITING|>HELD|>ACTIVE|>OLDEST|>NEXT TRY|>PAUSED|REASON",
-			 "목적지|>대기|>보류|>전송 중|>가장 오래됨|>다음 시도|>멈춤|이유"));
+	struct table *t =
+		table_new(cli->arena, cli_text(cli,
+					       "DESTINATION|>WAITING|>HELD|>ACTIVE|>OF|>SPEED|LIMIT|>"
+					       "OLDEST|>NEXT TRY|>PAUSED|REASON",
+					       "목적지|>대기|>보류|>전송 중|>연결 한도|>속도|제한|>가장 "
+					       "오래됨|>다음 시도|>멈춤|이유"));
 	for (size_t i = 0; i < json_value_count(list); i++) {
 		const struct json_value *m = json_value_item(list, i);
 		int64_t oldest = json_value_int_or(json_value_member(m, "oldest"), 0);
@@ -232,6 +311,10 @@ int cmd_queue_status(struct cli *cli)
 		cell_int(t, m, "waiting");
 		cell_int(t, m, "held");
 		cell_int(t, m, "active");
+		cell_int(t, m, "connections");
+		table_cell_fmt(t, "%lld%%",
+			       (long long)json_value_int_or(json_value_member(m, "speed_percent"), 100));
+		cell_member(t, m, "limit");
 		cell_span(t, oldest ? now - oldest : 0);
 		cell_span(t, next - now);
 		cell_span(t, json_value_int_or(json_value_member(m, "paused_until"), 0) - now);

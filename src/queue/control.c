@@ -7,6 +7,7 @@
 #include "json/json.h"
 #include <sys/statvfs.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { LIST_MAX = 10000, REQUEST_MAX = 64 * 1024 };
@@ -14,11 +15,6 @@ enum { LIST_MAX = 10000, REQUEST_MAX = 64 * 1024 };
 static void member_id(struct json_writer *w, const struct id *id)
 {
 	json_write_member_str(w, "id", id_str(id));
-}
-
-static bool wanted(const struct id *id, struct str only)
-{
-	return !only.n || str_eq(id_str(id), only);
 }
 
 static void write_deferred(struct json_writer *w, const struct deferred *d)
@@ -42,23 +38,37 @@ static void write_deferred(struct json_writer *w, const struct deferred *d)
 	json_write_object_end(w);
 }
 
-static void write_item(struct json_writer *w, const struct item *i)
+struct listing {
+	struct queue_filter filter;
+	struct json_writer *w;
+	uint64_t n, limit; /* all that fit, and how many of them are told */
+};
+
+static void write_item(struct listing *l, const struct item *i)
 {
+	struct json_writer *w = l->w;
 	if (i->deferred)
 		return; /* told with its file */
 	size_t n = i->states ? i->plan.n : 0;
 	for (size_t k = 0; k < (n ? n : 1); k++) {
-		if (n && i->states[k] == JOB_ENDED)
+		struct queue_entry e = {.id = id_str(&i->id),
+					.sender = i->envelope.reverse_path_text,
+					.recipient = n ? i->plan.actions[k].account : STR_NONE,
+					.state = n ? "active" : "incoming",
+					.received_s = i->envelope.received_us / 1000000};
+		if ((n && i->states[k] == JOB_ENDED) || !queue_filter_fits(&l->filter, &e) ||
+		    l->n++ >= l->limit)
 			continue;
 		json_write_object_begin(w);
 		member_id(w, &i->id);
-		json_write_member_cstr(w, "state", n ? "active" : "incoming");
+		json_write_member_cstr(w, "state", e.state);
 		json_write_member_int(w, "action", n ? i->plan.actions[k].number : 0);
-		json_write_member_str(w, "sender", i->envelope.reverse_path_text);
-		json_write_member_str(w, "recipient", n ? i->plan.actions[k].account : STR_NONE);
-		json_write_member_cstr(w, "to", "mailbox");
+		json_write_member_str(w, "sender", e.sender);
+		json_write_member_str(w, "recipient", e.recipient);
+		json_write_member_cstr(w, "to",
+				       n && i->plan.actions[k].kind == ACTION_REMOTE ? "remote" : "mailbox");
 		json_write_member_int(w, "size", (int64_t)(i->content.n + i->side_bytes));
-		json_write_member_int(w, "received", i->envelope.received_us / 1000000);
+		json_write_member_int(w, "received", e.received_s);
 		json_write_member_int(w, "attempts", 0);
 		json_write_member_int(w, "next_try", 0);
 		json_write_member_cstr(w, "reason", "");
@@ -66,26 +76,94 @@ static void write_item(struct json_writer *w, const struct item *i)
 	}
 }
 
-static void list(struct queue *q, struct str only, struct json_writer *w)
+static bool list_file(void *ctx, struct deferred *d)
 {
-	LOCK_SCOPED(&q->lock);
-	size_t n = 0;
+	struct listing *l = ctx;
+	struct queue_entry e = queue_entry_of(d);
+	if (queue_filter_fits(&l->filter, &e) && l->n++ < l->limit)
+		write_deferred(l->w, d);
+	return true;
+}
+
+static void list(struct queue *q, const struct json_value *request, struct json_writer *w)
+{
+	struct listing l = {.filter = queue_filter_of(request), .w = w, .limit = LIST_MAX};
+	int64_t limit = json_value_int_or(json_value_member(request, "limit"), LIST_MAX);
+	if (limit >= 0 && limit < LIST_MAX)
+		l.limit = (uint64_t)limit;
 	json_write_name(w, STR("messages"));
 	json_write_array_begin(w);
-	for (struct deferred *d = q->deferred; d && n < LIST_MAX; d = d->next) {
-		if (d->kind && wanted(&d->id, only)) {
-			write_deferred(w, d);
-			n++;
-		}
+	spool_walk(q, list_file, &l);
+	lock_take(&q->lock);
+	for (struct item *i = q->items; i; i = i->next)
+		write_item(&l, i);
+	lock_drop(&q->lock);
+	json_write_array_end(w);
+	json_write_member_int(w, "matched", (int64_t)l.n);
+	json_write_member_bool(w, "truncated", l.n > l.limit);
+}
+
+/* ---- top: who has most there ------------------------------------------------------------ */
+
+struct sum {
+	struct str name;
+	uint64_t n, bytes;
+	uint32_t oldest_s;
+};
+struct summing {
+	struct arena *a;
+	struct map *by_name;
+	bool senders;
+};
+
+static bool sum_file(void *ctx, struct deferred *d)
+{
+	struct summing *s = ctx;
+	struct str to = str_of(d->account);
+	struct str name = s->senders ? str_of(d->sender) : str_from(to, str_find_last_byte(to, '@') + 1);
+	struct sum *v = map_get(s->by_name, name);
+	if (!v) {
+		v = arena_new_of(s->a, struct sum);
+		v->name = arena_str(s->a, name);
+		map_put(s->by_name, v->name, v);
 	}
-	for (struct item *i = q->items; i && n < LIST_MAX; i = i->next) {
-		if (wanted(&i->id, only)) {
-			write_item(w, i);
-			n++;
-		}
+	v->n++;
+	v->bytes += d->size;
+	if (!v->oldest_s || d->received_s < v->oldest_s)
+		v->oldest_s = d->received_s;
+	return true;
+}
+
+static int most_first(const void *x, const void *y)
+{
+	const struct sum *const *a = x, *const *b = y;
+	return (*a)->n != (*b)->n ? ((*a)->n < (*b)->n ? 1 : -1) : str_cmp((*a)->name, (*b)->name);
+}
+
+static void top(struct queue *q, const char *member, bool senders, struct json_writer *w)
+{
+	enum { TOP = 20 };
+	ARENA_SCOPED a = arena_new();
+	struct summing s = {a, map_new(), senders};
+	spool_walk(q, sum_file, &s);
+	size_t n = 0, all = map_count(s.by_name);
+	struct sum **v = arena_array(a, all ? all : 1, sizeof(struct sum *));
+	struct map_iter it = {0};
+	while (map_next(s.by_name, &it))
+		v[n++] = it.value;
+	map_free(s.by_name);
+	qsort(v, n, sizeof(struct sum *), most_first);
+	json_write_name(w, str_of(member));
+	json_write_array_begin(w);
+	for (size_t k = 0; k < n && k < TOP; k++) {
+		json_write_object_begin(w);
+		json_write_member_str(w, "name", v[k]->name);
+		json_write_member_int(w, "waiting", (int64_t)v[k]->n);
+		json_write_member_int(w, "bytes", (int64_t)v[k]->bytes);
+		json_write_member_int(w, "oldest", v[k]->oldest_s);
+		json_write_object_end(w);
 	}
 	json_write_array_end(w);
-	json_write_member_bool(w, "truncated", n == LIST_MAX);
 }
 
 /* What was tried so far, from the files of that message. */
@@ -99,7 +177,7 @@ static void history(struct queue *q, struct str only, struct json_writer *w)
 		return;
 	lock_take(&q->lock);
 	for (struct deferred *d = q->deferred; d && n < FILES_MAX; d = d->next) {
-		if (!memcmp(d->id.c, id.c, ID_LEN))
+		if (d->kind && !memcmp(d->id.c, id.c, ID_LEN))
 			actions[n++] = d->action;
 	}
 	lock_drop(&q->lock);
@@ -188,9 +266,16 @@ void queue_control(struct queue *q, struct str request_json, struct buf *reply_j
 		json_write_object_begin(&w);
 		json_write_member_bool(&w, "ok", true);
 		json_write_member_int(&w, "now", clock_wall_s());
-		list(q, show ? id : STR_NONE, &w);
+		list(q, root, &w);
 		if (show)
 			history(q, id, &w);
+		json_write_object_end(&w);
+	} else if (str_eq(verb, STR("queue.top"))) {
+		json_write_object_begin(&w);
+		json_write_member_bool(&w, "ok", true);
+		json_write_member_int(&w, "now", clock_wall_s());
+		top(q, "senders", true, &w);
+		top(q, "domains", false, &w);
 		json_write_object_end(&w);
 	} else if (str_eq(verb, STR("queue.status"))) {
 		status(q, &w);

@@ -18,35 +18,6 @@ enum act { ACT_RETRY, ACT_HOLD, ACT_RELEASE, ACT_BOUNCE, ACT_REMOVE, ACT_COUNT }
 static const char *const verbs[ACT_COUNT] = {"queue.retry", "queue.hold", "queue.release", "queue.bounce",
 					     "queue.remove"};
 
-/* Those given must all fit; none given and no "all": nothing does. */
-struct filter {
-	bool all;
-	struct str id, sender, recipient, domain;
-};
-
-static struct filter filter_of(const struct json_value *request)
-{
-	return (struct filter){
-		.all = json_value_bool_or(json_value_member(request, "all"), false),
-		.id = json_value_str_or(json_value_member(request, "id"), STR_NONE),
-		.sender = json_value_str_or(json_value_member(request, "sender"), STR_NONE),
-		.recipient = json_value_str_or(json_value_member(request, "recipient"), STR_NONE),
-		.domain = json_value_str_or(json_value_member(request, "domain"), STR_NONE),
-	};
-}
-
-static bool fits(const struct filter *f, const struct deferred *d)
-{
-	struct str to = str_of(d->account);
-	struct str domain = str_from(to, str_find_last_byte(to, '@') + 1);
-	if (!f->all && !f->id.p && !f->sender.p && !f->recipient.p && !f->domain.p)
-		return false;
-	return (!f->id.p || str_eq(f->id, id_str(&d->id))) &&
-	       (!f->sender.p || str_eq_nocase(f->sender, str_of(d->sender))) &&
-	       (!f->recipient.p || str_eq_nocase(f->recipient, to)) &&
-	       (!f->domain.p || str_eq_nocase(f->domain, domain));
-}
-
 /* Ends all actions of the file: bounced, or dropped without a word. */
 static bool end_all(struct queue *q, struct deferred *d, bool bounce, struct err *err)
 {
@@ -93,14 +64,15 @@ static bool act_on(struct queue *q, struct deferred *d, enum act act, struct err
 	return ok;
 }
 
-static struct deferred **claim(struct queue *q, const struct filter *f, bool only_count, size_t *out_n,
+static struct deferred **claim(struct queue *q, const struct queue_filter *f, bool only_count, size_t *out_n,
 			       size_t *out_busy)
 {
 	LOCK_SCOPED(&q->lock);
 	struct deferred **list = mem_resize_array(NULL, q->deferred_n + 1, sizeof(struct deferred *));
 	*out_n = *out_busy = 0;
 	for (struct deferred *d = q->deferred; d; d = d->next) {
-		if (!d->kind || !fits(f, d))
+		struct queue_entry e = d->kind ? queue_entry_of(d) : (struct queue_entry){0};
+		if (!d->kind || !queue_filter_names(f) || !queue_filter_fits(f, &e))
 			continue;
 		if (only_count ? !d->busy : spool_claim(q, d))
 			list[(*out_n)++] = d;
@@ -132,7 +104,7 @@ static size_t act_on_all(struct queue *q, struct deferred **list, size_t n, enum
 
 bool queue_manage(struct queue *q, struct str verb, const struct json_value *request, struct json_writer *w)
 {
-	struct filter f = filter_of(request);
+	struct queue_filter f = queue_filter_of(request);
 	bool only_count = json_value_bool_or(json_value_member(request, "count_only"), false);
 	size_t n, busy, changed = 0;
 	enum act act = ACT_RETRY;

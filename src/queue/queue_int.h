@@ -12,6 +12,7 @@
  *              shape.c how fast
  *   spool.c    spool/deferred: what could not be done now
  *   suspects.c what was at work in crashes: alone, or held
+ *   filter.c   which entries a request means
  *   control.c  pabal queue: what is there; manage.c what is to become of it
  *
  * Life of a message here: an item is made when its record is read; its plan is committed; each
@@ -349,6 +350,24 @@ void remote_send(struct queue *q, struct item *i, const struct action **actions,
 bool remote_status(struct queue *q, struct json_writer *w);
 /* Somebody wants it tried now: dead destinations too. Pauses that the peer asked for stay. */
 void remote_retry(struct queue *q);
+
+/* filter.c */
+struct json_value;
+struct queue_filter {
+	bool all;
+	struct str id, sender, recipient, domain, state, reply;
+	int64_t before_s, after_s; /* received; 0: any */
+};
+struct queue_entry {
+	struct str id, sender, recipient, reason;
+	const char *state;
+	int64_t received_s;
+};
+struct queue_filter queue_filter_of(const struct json_value *request);
+bool queue_filter_names(const struct queue_filter *f); /* anything at all */
+bool queue_filter_fits(const struct queue_filter *f, const struct queue_entry *e);
+struct queue_entry queue_entry_of(const struct deferred *d);
+bool address_fits(struct str pattern, struct str address);
 
 /* manage.c: queue.retry, hold, release, bounce, remove. */
 struct json_value;

@@ -418,6 +418,16 @@ def test_queue_verbs(make_pabal, sink):
     assert p.cli("queue", "remove", "--recipient", "x@x.example", "--yes", check=False).returncode != 0
     assert len(waiting(p)) == 6
 
+    def listed(*words):
+        return sorted(r["recipient"][0] for r in json.loads(p.cli("queue", "list", *words, "--json").stdout)["messages"])
+    assert listed("--domain", "b.example") == ["b"] and listed("--recipient", "@c.example") == ["c"]
+    assert listed("--older", "1h") == [] and listed("--newer", "1h", "--sender", p.address("test1")) == list("abcdef")
+    assert listed("--state", "held") == [] and listed("--reply", "451 4.3.0") == list("abcdef") and listed("--reply", "no") == []
+    assert len(listed("--limit", "2")) == 2
+    top = json.loads(p.cli("queue", "top", "--json").stdout)
+    assert (top["senders"][0]["name"], top["senders"][0]["waiting"], len(top["domains"])) == (p.address("test1"), 6, 6)
+    assert "f.example" in p.cli("queue", "top").stdout
+
     p.cli("queue", "remove", "--recipient", "a@a.example", "--yes")
     p.cli("queue", "bounce", "--domain", "b.example", "--yes")
     p.cli("queue", "hold", "--recipient", "c@c.example", "--yes")
