@@ -97,6 +97,7 @@ struct imap {
 	unsigned enabled;          /* enum enabled */
 	unsigned errors;           /* BAD in a row */
 	unsigned commands;
+	bool korean;               /* replies are (LANGUAGE) */
 	bool running, read_only, closing, draining, refused;
 	int64_t began_ms;          /* monotonic */
 	int64_t turn_ends;         /* monotonic us: when a long command lets others run */
@@ -124,6 +125,8 @@ const char *imap_code_of(enum err_kind kind);
 void imap_untagged(struct imap *s, const char *line);      /* "OK [CLOSED] ..." */
 void imap_bye(struct imap *s, const char *text);           /* "* BYE text", then close */
 struct buf *imap_out(struct imap *s);
+/* In the session's language; it may live in scratch. */
+struct str imap_text(const struct imap *s, struct str text);
 
 /* ---- the selected mailbox (update.c) ---------------------------------------------------- */
 /* Tells what happened since the last time. false: the mailbox is gone, BYE was written. */

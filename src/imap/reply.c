@@ -37,7 +37,7 @@ static enum step tagged(struct imap *s, const char *word, struct str code, struc
 		buf_byte(b, ']');
 	}
 	buf_byte(b, ' ');
-	write_text(b, text);
+	write_text(b, imap_text(s, text));
 	buf_add(b, STR("\r\n"));
 	return STEP_DONE;
 }
