@@ -47,7 +47,7 @@ enum {
 	IO_CACHE = 32,
 	ROUNDS_MAX = 16,          /* runs of one session before others have a turn */
 	PUMP_CHUNK = 16 * 1024,
-	LINGER_BYTES = 1 << 20,
+	LINGER_BYTES = 1 << 20, LINGER_DRAIN_MS = 500,
 	HANDSHAKES_MAX = 1000, HANDSHAKES_SOURCE_MAX = 20, HANDSHAKE_RETRY_MS = 20,
 	GROUP_WORKERS_MAX = 4,
 	NUDGE_US = 1000, /* a queue that stands still so long gets another worker */

@@ -407,8 +407,12 @@ static enum step step_closing(struct conn *c)
 	c->rate = 0;
 	c->rate_bytes = 0;
 	const struct net_options *o = &c->events->net->options;
+	unsigned linger_ms = o->linger_ms;
+	/* Who connects meanwhile waits for us (an upgrade). */
+	if (atomic_load(&c->events->net->draining) && linger_ms > LINGER_DRAIN_MS)
+		linger_ms = LINGER_DRAIN_MS;
 	/* A client of a Unix listener, who may keep its end open for ever, is no such pair. */
-	c->phase_us = in_ms(c->pair && !c->listening ? o->stall_ms : o->linger_ms);
+	c->phase_us = in_ms(c->pair && !c->listening ? o->stall_ms : linger_ms);
 	io_drop(c);
 	return STEP_NEXT;
 }
