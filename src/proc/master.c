@@ -720,7 +720,10 @@ static bool take_lock(struct master *m, struct err *err)
 	if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		if (pread(m->lock_fd, pid, sizeof(pid) - 1, 0) < 0)
 			pid[0] = 0;
-		return err_set(err, ERR_CONFLICT, "a server runs already with this run_dir (pid %.10s)", pid);
+		return err_set(err, ERR_CONFLICT,
+			       "a server runs already with this run_dir (pid %.*s): see `pabal status`, or `pabal "
+			       "stop` it",
+			       (int)strcspn(pid, "\n"), pid);
 	}
 	int n = snprintf(pid, sizeof(pid), "%d\n", getpid());
 	if (ftruncate(m->lock_fd, 0) < 0 || pwrite(m->lock_fd, pid, (size_t)n, 0) != n)

@@ -60,13 +60,24 @@ bool identity_of(const struct config *c, enum role_id role, struct identity *out
 
 /* ---- directories ---------------------------------------------------------------------------- */
 
+static bool cannot_make(const char *path, struct err *err)
+{
+	int sys = errno;
+
+	err_sys(err, "mkdir %s", path);
+	return err_cause(err, "mkdir %s: %s%s", path, strerror(sys),
+			 sys == EACCES || sys == EROFS
+				 ? "; start the server as root, or choose other directories (data_dir, run_dir)"
+				 : "");
+}
+
 /* Each missing part of the path, so that nothing has to be made by hand (R63). */
 static bool make_parents(char *path, struct err *err)
 {
 	for (char *p = path + 1; (p = strchr(p, '/')); p++) {
 		*p = 0;
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
-			return err_sys(err, "mkdir %s", path);
+			return cannot_make(path, err);
 		*p = '/';
 	}
 	return true;
@@ -82,7 +93,7 @@ static bool make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struct
 	if (!make_parents(parents, err))
 		return false;
 	if (mkdir(path, mode & 0777) < 0 && errno != EEXIST)
-		return err_sys(err, "mkdir %s", path);
+		return cannot_make(path, err);
 	if (stat(path, &st) < 0)
 		return err_sys(err, "stat %s", path);
 	if (!S_ISDIR(st.st_mode))
