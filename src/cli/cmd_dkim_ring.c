@@ -261,11 +261,13 @@ int cmd_dkim_import(struct cli *cli)
 	if (code == 0 && cli_has(cli, "--keep")) {
 		code = cli_ring_vacant(cli, &ring, &f);
 		if (code == 0)
+			code = cli_ring_audit(cli, "import", &f);
+		if (code == 0)
 			code = cli_read(cli, cli_arg(cli, 0), DKIM_KEY_FILE_MAX, &pem);
 		if (code == 0)
 			code = keep_encrypted(cli, &f, buf_str(&pem));
 	} else if (code == 0) {
-		code = cli_ring_add(cli, &ring, &f);
+		code = cli_ring_add(cli, "import", &ring, &f);
 	}
 	if (pem.p)
 		secret_wipe(pem.p, pem.n);
@@ -280,8 +282,8 @@ int cmd_dkim_import(struct cli *cli)
 
 /* ---- generate into the keyring, rotate ---- */
 
-static int make_one(struct cli *cli, struct dkim_keyring *ring, struct dkim_key_file *f, enum key_type type,
-		    unsigned bits)
+static int make_one(struct cli *cli, const char *act, struct dkim_keyring *ring, struct dkim_key_file *f,
+		    enum key_type type, unsigned bits)
 {
 	struct err err = {0};
 	if (!key_generate(type, bits, &f->key, &err))
@@ -289,7 +291,7 @@ static int make_one(struct cli *cli, struct dkim_keyring *ring, struct dkim_key_
 	f->created_unix = clock_wall_s();
 	if (!f->selector.p)
 		f->selector = cli_ring_new_selector(cli, ring, f->domain, type == KEY_ED25519);
-	return cli_ring_add(cli, ring, f);
+	return cli_ring_add(cli, act, ring, f);
 }
 
 int cli_ring_generate(struct cli *cli, unsigned bits)
@@ -307,13 +309,13 @@ int cli_ring_generate(struct cli *cli, unsigned bits)
 		code = cli_ring_open(cli, &ring);
 	if (code == 0 && rsa) {
 		made[n] = (struct dkim_key_file){.domain = domain, .selector = selector};
-		code = make_one(cli, &ring, &made[n++], KEY_RSA, bits);
+		code = make_one(cli, "generate", &ring, &made[n++], KEY_RSA, bits);
 	}
 	if (code == 0 && (both || !rsa)) { /* two keys have two names (RFC 8463 section 3) */
 		made[n] = (struct dkim_key_file){.domain = domain, .selector = selector};
 		if (rsa && selector.p)
 			made[n].selector = arena_cat(cli->arena, selector, STR("e"));
-		code = make_one(cli, &ring, &made[n++], KEY_ED25519, 0);
+		code = make_one(cli, "generate", &ring, &made[n++], KEY_ED25519, 0);
 	}
 	if (code == 0)
 		code = cli_ring_changed(cli);
@@ -360,7 +362,8 @@ int cmd_dkim_rotate(struct cli *cli)
 		made[n] = (struct dkim_key_file){.domain = domain, .identity = old->identity};
 		if (selector.p)
 			made[n].selector = n ? arena_cat(cli->arena, selector, STR("e")) : selector;
-		code = make_one(cli, &ring, &made[n++], types[i], bits > 65536 ? 65536 : (unsigned)bits);
+		code = make_one(cli, "rotate", &ring, &made[n++], types[i],
+				bits > 65536 ? 65536 : (unsigned)bits);
 	}
 	if (code == 0 && n == 0)
 		code = cli_fail(cli, CLI_NOT_FOUND, "%s",
@@ -407,6 +410,8 @@ int cmd_dkim_set(struct cli *cli)
 	int code = pick_own(cli, &ring, &f);
 	if (code == 0)
 		code = read_options(cli, f);
+	if (code == 0)
+		code = cli_ring_audit(cli, "set", f);
 	if (code == 0 && (!dkim_keyring_pem(f, &pem, &err) ||
 			  !dkim_keyring_put(cli->config, cli->arena, f, buf_str(&pem), &err)))
 		code = cli_fail(cli, cli_exit_of(&err), "%s", err.sys ? err.cause : err.text);
@@ -431,6 +436,8 @@ int cmd_dkim_remove(struct cli *cli)
 		if (!cli_confirm(cli, arena_cstr(cli->arena, question)))
 			code = CLI_USAGE;
 	}
+	if (code == 0)
+		code = cli_ring_audit(cli, "remove", f);
 	if (code == 0 && !dkim_keyring_remove(cli->config, f, &err))
 		code = cli_fail(cli, cli_exit_of(&err), "%s", err.sys ? err.cause : err.text);
 	if (code == 0)

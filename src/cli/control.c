@@ -163,6 +163,16 @@ static bool record_offline(struct cli *cli, struct str request, struct err *err)
 	return good;
 }
 
+int cli_audit(struct cli *cli, struct str request)
+{
+	BUF_SCOPED reply = {0};
+	FD_SCOPED fd = -1;
+	struct err err = {0};
+	bool good = control_connect(config_path(cli->config, SETTING_RUN_DIR), "queue", &fd, &err) &&
+		    (fd >= 0 ? control_call(fd, request, &reply, &err) : record_offline(cli, request, &err));
+	return good ? 0 : cli_fail_err(cli, &err);
+}
+
 static bool ask_directory(struct cli *cli, struct str request, struct buf *reply, struct err *err)
 {
 	FD_SCOPED fd = -1;

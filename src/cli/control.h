@@ -27,6 +27,9 @@ int cli_directory(struct cli *cli, struct str request, struct json_doc **out_rep
 /* The same without a message: *out_reply also for {"ok": false}. */
 bool cli_directory_call(struct cli *cli, struct str request, struct json_doc **out_reply,
 			struct err *err) MUST_CHECK;
+/* What the command is about to do to files of its own, for the audit log: over the queue's socket when the
+ * server runs. 0 or an exit code after a message: then it is not to be done. */
+int cli_audit(struct cli *cli, struct str request);
 /* Says that there is none, and how to start it; the exit code. */
 int cli_no_server(struct cli *cli);
 /* The run_dir of the server that has read this file, while the file itself is wrong; NULL: none is found. */

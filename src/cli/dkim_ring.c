@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "cli/ask.h"
 #include "cli/cli_int.h"
+#include "cli/control.h"
 #include "config/config.h"
 #include "crypto/key.h"
 #include "json/json.h"
@@ -100,11 +101,29 @@ int cli_ring_vacant(struct cli *cli, struct dkim_keyring *ring, const struct dki
 			STR_ARG(f->domain), STR_ARG(f->selector));
 }
 
-int cli_ring_add(struct cli *cli, struct dkim_keyring *ring, struct dkim_key_file *f)
+int cli_ring_audit(struct cli *cli, const char *act, const struct dkim_key_file *f)
+{
+	BUF_SCOPED b = {0};
+	struct json_writer w;
+	json_write_init(&w, &b);
+	json_write_object_begin(&w);
+	json_write_member_str(&w, "verb", arena_fmt(cli->arena, "dkim.%s", act));
+	json_write_member_str(&w, "domain", f->domain);
+	json_write_member_str(&w, "selector", f->selector);
+	json_write_member_cstr(&w, "sign", dkim_use_name(f->use));
+	if (f->identity.n)
+		json_write_member_str(&w, "identity", f->identity);
+	json_write_object_end(&w);
+	return cli_audit(cli, buf_str(&b));
+}
+
+int cli_ring_add(struct cli *cli, const char *act, struct dkim_keyring *ring, struct dkim_key_file *f)
 {
 	BUF_SCOPED pem = {0};
 	struct err err = {0};
 	int code = cli_ring_vacant(cli, ring, f);
+	if (code == 0)
+		code = cli_ring_audit(cli, act, f);
 	if (code)
 		return code;
 	bool good = key_write_pem(f->key, STR_NONE, &pem, &err) &&

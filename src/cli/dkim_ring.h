@@ -21,8 +21,10 @@ int cli_ring_pick(struct cli *cli, struct dkim_keyring *ring, struct str domain,
 struct str cli_ring_new_selector(struct cli *cli, struct dkim_keyring *ring, struct str domain, bool ed25519);
 /* 0: no key of ours stands there, or --force was given. */
 int cli_ring_vacant(struct cli *cli, struct dkim_keyring *ring, const struct dkim_key_file *f);
-/* Writes a new key, where it is vacant. */
-int cli_ring_add(struct cli *cli, struct dkim_keyring *ring, struct dkim_key_file *f);
+/* For the audit log, before it is done: act is "import". 0 or an exit code after a message. */
+int cli_ring_audit(struct cli *cli, const char *act, const struct dkim_key_file *f);
+/* Writes a new key, where it is vacant. act: for the audit log. */
+int cli_ring_add(struct cli *cli, const char *act, struct dkim_keyring *ring, struct dkim_key_file *f);
 /* pabal dkim list and generate without a file */
 int cli_ring_list(struct cli *cli);
 int cli_ring_generate(struct cli *cli, unsigned bits);

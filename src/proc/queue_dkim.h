@@ -26,8 +26,8 @@ bool queue_dkim_open(struct queue_dkim *d, int spool_fd, struct err *err) MUST_C
 bool queue_dkim_load(struct queue_dkim *d, struct str table, struct err *err) MUST_CHECK;
 /* Every second: asks the DNS what is due, writes what was learnt. May block on disk. */
 void queue_dkim_tick(struct queue_dkim *d);
-/* {"verb":"dkim.status"}, {"verb":"dkim.check","seen":[{"domain","selector"}]} (the same; those
- * are in the DNS, the others are asked for anew). False: not ours. */
+/* {"verb":"dkim.status"}, {"verb":"dkim.check","seen":[{"domain","selector"}]} (the same; those are in the
+ * DNS, the others are asked for anew); other verbs of dkim are for the audit log. False: not ours. */
 bool queue_dkim_control(struct queue_dkim *d, struct str request, struct buf *reply);
 
 struct dkim_letter { /* a message on its way out */

@@ -335,6 +335,8 @@ def test_verbs_say_what_is_wrong(make_pabal, tmp_path):
     assert again.returncode != 0 and "--force" in again.stderr
     bad = p.cli("dkim", "set", "--domain", DOMAIN, "--selector", "a", "--identity", "x@elsewhere.example", check=False)
     assert bad.returncode != 0
+    acts = [r for r in p.cli("audit", "list").stdout.splitlines() if "dkim.generate" in r]
+    assert len(acts) == 1 and DOMAIN in acts[0]  # without a server too
     ko = subprocess.run([PROGRAM, "dkim", "list", "--config", p.config], capture_output=True, text=True, timeout=30,
                         env={**p.env, "LANG": "ko_KR.UTF-8", "LC_ALL": "ko_KR.UTF-8"}, check=True).stdout
     assert "상태" in ko
@@ -362,6 +364,10 @@ def test_keys_in_the_configuration(make_pabal, tmp_path, how):
     assert PASSPHRASE not in p.log() + p.text("output") + p.cli("dkim", "list").stdout
     bad = p.cli("dkim", "remove", "--domain", DOMAIN, "--selector", "email", "--yes", check=False)
     assert bad.returncode != 0 and "dkim.keys" in bad.stderr and key.exists()
+    p.configure("dkim { passphrase = 'quite another secret' }")
+    p.cli("reload", check=False)
+    assert "another secret" not in p.log() + p.cli("audit", "list").stdout
+    p.configure("dkim { passphrase = '%s' }" % PASSPHRASE)
     key.write_text("nonsense")
     refused = p.cli("reload", check=False)
     assert refused.returncode != 0 and "email" in refused.stderr and PASSPHRASE not in refused.stderr
