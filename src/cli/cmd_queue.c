@@ -263,6 +263,124 @@ DEED(bounce, "entries of the queue: return them to their senders?", "건을 보�
      "건을 돌려보냈습니다")
 DEED(remove, "entries of the queue: delete them for good?", "건을 완전히 지울까요?", "removed", "건을 지웠습니다")
 
+/* ---- hold-rule, brake ----------------------------------------------------------------------- */
+
+static int rule(struct cli *cli, const char *verb, struct str kind, struct str value, struct json_doc **out)
+{
+	BUF_SCOPED request = {0};
+	struct json_writer w;
+	json_write_init(&w, &request);
+	json_write_object_begin(&w);
+	json_write_member_cstr(&w, "verb", verb);
+	json_write_member_str(&w, "kind", kind);
+	json_write_member_str(&w, "value", value);
+	json_write_object_end(&w);
+	return ask(cli, buf_str(&request), out);
+}
+
+static int rule_and_list(struct cli *cli, const char *verb)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	int code = rule(cli, verb, cli_arg(cli, 0), cli_arg(cli, 1), &doc);
+	if (code)
+		return code;
+	const struct json_value *root = json_doc_root(doc), *list = json_value_member(root, "rules");
+	if (cli->json) {
+		json_value_print(root, &cli->out);
+		return CLI_OK;
+	}
+	if (!json_value_count(list))
+		cli_print(cli, "%s\n", cli_text(cli, "No rule holds mail.", "메일을 보류하는 규칙이 없습니다."));
+	struct table *t = table_new(cli->arena, cli_text(cli, "KIND|VALUE|>AGE|WHY", "종류|값|>경과|이유"));
+	for (size_t i = 0; i < json_value_count(list); i++) {
+		const struct json_value *m = json_value_item(list, i);
+		cell_member(t, m, "kind");
+		cell_member(t, m, "value");
+		print_age(t, json_value_int_or(json_value_member(root, "now"), 0) -
+				     json_value_int_or(json_value_member(m, "since"), 0));
+		cell_member(t, m, "why");
+	}
+	if (json_value_count(list))
+		table_print(t, &cli->out);
+	return CLI_OK;
+}
+
+int cmd_queue_hold_rule_add(struct cli *cli)
+{
+	return rule_and_list(cli, "queue.rule_add");
+}
+
+int cmd_queue_hold_rule_list(struct cli *cli)
+{
+	return rule_and_list(cli, "queue.rule_list");
+}
+
+int cmd_queue_hold_rule_remove(struct cli *cli)
+{
+	return rule_and_list(cli, "queue.rule_remove");
+}
+
+/* What the account's rule has held: the reason says so. */
+static int held_of(struct cli *cli, const char *verb, struct str account, long long *out_n)
+{
+	BUF_SCOPED request = {0};
+	JSON_DOC_SCOPED doc = NULL;
+	struct json_writer w;
+	json_write_init(&w, &request);
+	json_write_object_begin(&w);
+	json_write_member_cstr(&w, "verb", verb);
+	json_write_member_cstr(&w, "state", "held");
+	json_write_member_str(&w, "reply", arena_fmt(cli->arena, "held: account %.*s:", STR_ARG(account)));
+	json_write_object_end(&w);
+	int code = ask(cli, buf_str(&request), &doc);
+	*out_n = code ? 0 : number(doc, "changed");
+	return code;
+}
+
+static int brake(struct cli *cli, bool release)
+{
+	JSON_DOC_SCOPED doc = NULL;
+	struct str account = cli_arg(cli, 0);
+	long long n = 0;
+	int code = 0;
+	if (!cli_confirm(cli, release ? cli_text(cli, "Let the account send again?",
+						 "이 계정의 발송을 다시 허용할까요?")
+				      : cli_text(cli, "Drop what the account had sent?",
+						 "이 계정이 보낸 메일을 버릴까요?")))
+		return CLI_USAGE;
+	if (release)
+		code = rule(cli, "queue.rule_remove", STR("account"), account, &doc);
+	if (!code)
+		code = held_of(cli, release ? "queue.release" : "queue.remove", account, &n);
+	if (code)
+		return code;
+	if (cli->json) {
+		struct json_writer w;
+		json_write_init(&w, &cli->out);
+		json_write_object_begin(&w);
+		json_write_member_bool(&w, "ok", true);
+		json_write_member_int(&w, "changed", n);
+		json_write_object_end(&w);
+		cli_print(cli, "\n");
+		return CLI_OK;
+	}
+	cli_print(cli, "%lld %s\n", n, release ? cli_text(cli, "released", "건의 보류를 풀었습니다")
+					       : cli_text(cli, "removed; change the account's password: "
+							       "pabal account passwd",
+							  "건을 지웠습니다. 계정의 암호를 바꾸십시오: pabal account passwd"));
+	return CLI_OK;
+}
+
+int cmd_queue_brake_release(struct cli *cli)
+{
+	return brake(cli, true);
+}
+
+int cmd_queue_brake_revoke(struct cli *cli)
+{
+	return brake(cli, false);
+}
+
 /* ---- status -------------------------------------------------------------------------------- */
 
 static void cell_int(struct table *t, const struct json_value *m, const char *name)

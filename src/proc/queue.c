@@ -486,6 +486,9 @@ static bool queue_prepare(struct role *r, struct sandbox *s, struct err *err)
 		.retry_max_s = config_duration_ms(c, SETTING_QUEUE_RETRY_MAX) / 1000,
 		.default_tls = (enum relay_tls)config_enum(c, SETTING_RELAY_TLS),
 		.explain = config_str(c, SETTING_EXPLAIN_FILE),
+		.brake_recipients = (uint32_t)config_int(c, SETTING_QUEUE_BRAKE_RECIPIENTS),
+		.max_messages = (uint64_t)config_int(c, SETTING_QUEUE_MAX_MESSAGES),
+		.max_bytes = config_size(c, SETTING_QUEUE_MAX_BYTES),
 		.source_address = config_str(c, SETTING_RELAY_SOURCE_ADDRESS),
 		.cold = r->cold,
 	};

@@ -248,6 +248,29 @@ static void status(struct queue *q, struct json_writer *w)
 	json_write_object_end(w);
 }
 
+/* queue.rule_list, queue.rule_add and queue.rule_remove {kind, value}. */
+static void rule_verb(struct queue *q, struct str verb, const struct json_value *request,
+		      struct json_writer *w)
+{
+	struct err err = {0};
+	struct str kind = json_value_str_or(json_value_member(request, "kind"), STR_NONE);
+	struct str value = json_value_str_or(json_value_member(request, "value"), STR_NONE);
+	bool found = true, ok = true;
+	if (str_eq(verb, STR("queue.rule_add")))
+		ok = rule_add(q, kind, value, STR("by the administrator"), &err);
+	else if (str_eq(verb, STR("queue.rule_remove")))
+		ok = rule_remove(q, kind, value, &found, &err);
+	if (!ok || !found) {
+		refuse(w, ok ? "not_found" : "failed", ok ? "no such rule" : err.text);
+		return;
+	}
+	json_write_object_begin(w);
+	json_write_member_bool(w, "ok", true);
+	json_write_member_int(w, "now", clock_wall_s());
+	rules_list(q, w);
+	json_write_object_end(w);
+}
+
 void queue_control(struct queue *q, struct str request_json, struct buf *reply_json)
 {
 	struct json_writer w;
@@ -270,6 +293,8 @@ void queue_control(struct queue *q, struct str request_json, struct buf *reply_j
 		if (show)
 			history(q, id, &w);
 		json_write_object_end(&w);
+	} else if (str_starts(verb, STR("queue.rule_"))) {
+		rule_verb(q, verb, root, &w);
 	} else if (str_eq(verb, STR("queue.top"))) {
 		json_write_object_begin(&w);
 		json_write_member_bool(&w, "ok", true);

@@ -246,8 +246,10 @@ void unit_enter(struct remote *r, struct unit *u)
 {
 	struct queue *q = r->q;
 	bool first = !u->item->deferred;
-	if (first)
+	if (first) {
 		young_add(r, u);
+		habit_sends(q, u->item->envelope.account, u->n);
+	}
 	if (!q->o.relay.relay) {
 		if (unit_too_old(q, u->item))
 			unit_fail(q, u, OUTCOME_EXPIRED, "remote delivery is not available");
@@ -488,9 +490,12 @@ void dest_begin_ready(struct remote *r, int64_t *wake_us)
 		for (struct dest **at = &r->run; *at && r->jobs < JOBS_MAX;) {
 			struct dest *d = *at;
 			if (d->ready && dest_may_begin(r, d, wake_us)) {
-				d->active++;
-				r->jobs++;
-				unit_begin(r, d, dest_take(d));
+				struct unit *u = dest_take(d);
+				if (!unit_hold(r->q, u)) {
+					d->active++;
+					r->jobs++;
+					unit_begin(r, d, u);
+				}
 				dest_refill(r, d);
 				progress = true;
 			}

@@ -471,6 +471,12 @@ bool queue_settle(struct queue *q, struct err *err)
 static int pressure_now(struct queue *q)
 {
 	unsigned fill = journal_fill(q->journal);
+	lock_take(&q->lock);
+	bool full = (q->o.max_messages && q->deferred_n >= q->o.max_messages) ||
+		    (q->o.max_bytes && q->deferred_bytes >= q->o.max_bytes);
+	lock_drop(&q->lock);
+	if (full)
+		return 2;
 	return fill > 90 ? 2 : fill > 60 ? 1 : 0;
 }
 
@@ -686,7 +692,8 @@ bool queue_open(const struct queue_options *o, struct queue **out, struct err *e
 	q->ended = map_new();
 	struct replay *p = replay_of(q);
 	q->replay = p;
-	if (!spool_open(q, err) || !suspects_load(q, err) || !explain_load(o->explain, &q->explain, err) ||
+	if (!spool_open(q, err) || !rules_open(q, err) || !suspects_load(q, err) ||
+	    !explain_load(o->explain, &q->explain, err) ||
 	    !journal_open(&o->journal, replay_record, p, &q->journal, err)) {
 		queue_free(q);
 		return false;
@@ -813,6 +820,7 @@ void queue_free(struct queue *q)
 		journal_reader_close(s->reader);
 	journal_close(q->journal);
 	explain_free(q->explain);
+	rules_free(q);
 	map_free(q->words);
 	map_free(q->plans);
 	map_free(q->ended);

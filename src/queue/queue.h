@@ -75,6 +75,8 @@ struct queue_options {
 	struct str explain;    /* path of the table of replies, read by queue_open; empty: the one built in */
 	struct str source_address; /* of this host, that mail is sent from; empty: any */
 	enum relay_tls default_tls; /* for MX delivery */
+	uint32_t brake_recipients; /* of an account in an hour before the brake is thought of; 0: no brake */
+	uint64_t max_messages, max_bytes; /* deferred; beyond them smtp answers 452. 0: no limit */
 	bool cold;             /* power loss since the last clean stop */
 };
 /* In this order: open (reads the own journal, touches nothing), sources, recover (opens the store,

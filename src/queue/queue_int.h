@@ -12,6 +12,7 @@
  *              shape.c how fast
  *   spool.c    spool/deferred: what could not be done now
  *   suspects.c what was at work in crashes: alone, or held
+ *   rules.c    what is held: rules, and the brake for stolen accounts
  *   filter.c   which entries a request means
  *   control.c  pabal queue: what is there; manage.c what is to become of it
  *
@@ -152,6 +153,7 @@ struct explain;
 struct replay;
 struct suspect;
 struct remote;
+struct rules;
 struct queue {
 	struct lock lock;
 	struct cond work, room, idle;
@@ -162,6 +164,7 @@ struct queue {
 	int deferred_fd, done_fd, tmp_fd, hold_fd, damaged_fd;
 	struct remote *remote;
 	struct explain *explain; /* immutable */
+	struct rules *rules;
 	pthread_t planner;
 	bool started, stopping;
 
@@ -176,7 +179,7 @@ struct queue {
 	struct map *words;         /* text -> struct word: senders and reasons */
 	struct deferred **due;     /* heap by next_try_s of those that are not busy */
 	uint32_t due_n, due_cap;
-	uint64_t deferred_n;
+	uint64_t deferred_n, deferred_bytes;
 	uint64_t damaged_n;        /* files that this start moved to spool/damaged */
 	int64_t tell_us;           /* planner: when to tell postmaster of what was found; 0: all is told */
 	bool spool_dirty;          /* files were written since the last syncfs */
@@ -280,6 +283,9 @@ struct held {
 	const char *sender, *recipient, *why;
 };
 bool held_tell(struct queue *q, const struct held *h, struct err *err);
+/* A message in both languages to that account's owner, or, empty, to postmaster. */
+bool queue_tell(struct queue *q, struct str account, struct str subject_ko, struct str subject_en,
+		struct str text, struct err *err);
 /* "Not delivered yet", where the sender did not decline it. */
 bool delay_late(struct queue *q, struct item *i, const struct action *a, struct str diagnostic,
 		struct str mta, struct err *err);
@@ -350,6 +356,20 @@ void remote_send(struct queue *q, struct item *i, const struct action **actions,
 bool remote_status(struct queue *q, struct json_writer *w);
 /* Somebody wants it tried now: dead destinations too. Pauses that the peer asked for stay. */
 void remote_retry(struct queue *q);
+
+/* rules.c: what is held */
+enum { RULE_WHY_MAX = 300 };
+bool rules_open(struct queue *q, struct err *err);
+void rules_free(struct queue *q);
+/* kind: account, sender, recipient, domain. Durable when it returns. */
+bool rule_add(struct queue *q, struct str kind, struct str value, struct str why, struct err *err);
+bool rule_remove(struct queue *q, struct str kind, struct str value, bool *out_found, struct err *err);
+void rules_list(struct queue *q, struct json_writer *w);
+bool rules_hold(struct queue *q, const struct item *i, const struct action *a, char why[RULE_WHY_MAX]);
+/* The remote thread: an account sends to so many; one of its recipients was answered for. */
+void habit_sends(struct queue *q, struct str account, size_t rcpts);
+void habit_answered(struct queue *q, struct str account, bool unknown);
+void habits_save(struct queue *q);
 
 /* filter.c */
 struct json_value;

@@ -194,6 +194,7 @@ static void *remote_main(void *arg)
 		release_slow(r, &wake);
 		shapes_write_when_due(r, &wake);
 		dest_forget(r);
+		habits_save(r->q);
 		lock_take(&r->lock);
 		if (r->first || r->poked || r->stopping)
 			continue;

@@ -113,6 +113,8 @@ bool unit_too_old(const struct queue *q, const struct item *i);
 void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n, struct put_off p);
 /* All its recipients failed for good. */
 void unit_fail(struct queue *q, struct unit *u, int outcome, const char *why);
+/* True: a rule holds it, and it is gone. */
+bool unit_hold(struct queue *q, struct unit *u);
 void unit_begin(struct remote *r, struct dest *d, struct unit *u);
 void unit_result(struct remote *r, struct unit *u);
 void unit_free(struct unit *u);

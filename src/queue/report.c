@@ -197,12 +197,13 @@ bool delay_late(struct queue *q, struct item *i, const struct action *a, struct 
 
 /* ---- to postmaster ------------------------------------------------------------------------- */
 
-static void head_text(struct queue *q, struct str subject_ko, struct str subject_en, struct buf *out)
+static void head_text(struct queue *q, struct str to, struct str subject_ko, struct str subject_en,
+		      struct buf *out)
 {
 	buf_add(out, STR("Date: "));
 	date_format(out, date_local(clock_wall_s()));
 	buf_fmt(out, "\r\nFrom: Mail Delivery System <MAILER-DAEMON@%.*s>\r\nTo: <%.*s>\r\n"
-		"Subject: =?utf-8?B?", STR_ARG(q->o.hostname), STR_ARG(q->o.postmaster));
+		"Subject: =?utf-8?B?", STR_ARG(q->o.hostname), STR_ARG(to));
 	base64_encode(out, subject_ko);
 	buf_fmt(out, "?=\r\n (%.*s)\r\nMessage-ID: ", STR_ARG(subject_en));
 	message_id_new(out, q->o.hostname);
@@ -213,7 +214,7 @@ static void head_text(struct queue *q, struct str subject_ko, struct str subject
 
 static void held_text(struct queue *q, const struct held *h, struct buf *out)
 {
-	head_text(q, STR("메일을 보류했습니다"), STR("Mail is held"), out);
+	head_text(q, q->o.postmaster, STR("메일을 보류했습니다"), STR("Mail is held"), out);
 	buf_fmt(out, "보류한 메일이 있습니다. 관리자가 결정할 때까지 배달하지 않습니다.\r\n"
 		"Mail is held: it is not delivered until an administrator decides.\r\n\r\n"
 		"  ID:           %.*s\r\n  From/보낸 이: <%s>\r\n  To/받는 이:   <%s>\r\n"
@@ -227,18 +228,36 @@ static void held_text(struct queue *q, const struct held *h, struct buf *out)
 }
 
 /* To postmaster, as a message of its own. */
-static bool text_tell(struct queue *q, struct str text, struct err *err)
+static bool text_tell_to(struct queue *q, struct str account, struct str text, struct err *err)
 {
 	struct item *late = item_new(q);
 	struct notice_target *to;
 	size_t n;
 	/* An id of its own: a held message's would be held too. */
 	late->id = id_new();
-	bool ok = notice_targets(q, late, NOTICE_POSTMASTER, late->arena, &to, &n, err);
+	bool ok = !account.n ||
+		  address_parse(late->arena, account, ADDRESS_UTF8, &late->envelope.reverse_path, err);
+	ok = ok && notice_targets(q, late, account.n ? NOTICE_SUCCESS : NOTICE_POSTMASTER, late->arena,
+				  &to, &n, err);
+	late->envelope.reverse_path = (struct address){STR_NONE, STR_NONE};
 	if (ok && n)
 		return notice_plan(q, late, to, n, ACTION_LATE, text, err);
 	arena_free(late->arena);
 	return ok;
+}
+
+static bool text_tell(struct queue *q, struct str text, struct err *err)
+{
+	return text_tell_to(q, STR_NONE, text, err);
+}
+
+bool queue_tell(struct queue *q, struct str account, struct str subject_ko, struct str subject_en,
+		struct str text, struct err *err)
+{
+	BUF_SCOPED all = {0};
+	head_text(q, account.n ? account : q->o.postmaster, subject_ko, subject_en, &all);
+	buf_add(&all, text);
+	return text_tell_to(q, account, buf_str(&all), err);
 }
 
 bool held_tell(struct queue *q, const struct held *h, struct err *err)
@@ -252,7 +271,7 @@ bool queue_tell_postmaster(struct queue *q, struct str subject_ko, struct str su
 			   struct err *err)
 {
 	BUF_SCOPED all = {0};
-	head_text(q, subject_ko, subject_en, &all);
+	head_text(q, q->o.postmaster, subject_ko, subject_en, &all);
 	buf_fmt(&all, "%.*s: ", STR_ARG(q->o.hostname));
 	buf_add(&all, text);
 	return text_tell(q, buf_str(&all), err);

@@ -364,6 +364,7 @@ static void deferred_enter(struct queue *q, struct deferred *d)
 		d->next->prev = &d->next;
 	q->deferred = d;
 	q->deferred_n++;
+	q->deferred_bytes += d->size;
 	if (!d->held && !d->busy)
 		heap_add(q, d);
 }
@@ -377,6 +378,7 @@ static void deferred_leave(struct queue *q, struct deferred *d)
 	if (d->next)
 		d->next->prev = d->prev;
 	q->deferred_n--;
+	q->deferred_bytes -= d->size;
 }
 
 bool spool_defer(struct queue *q, const struct item *i, const struct action *const *actions, size_t n,

@@ -124,6 +124,44 @@ static size_t unit_put_aside(struct queue *q, struct unit *u, const struct actio
 	return done;
 }
 
+/* By a rule, or the brake: its file is not tried until it is released. A crash before it is marked as held
+ * finds the rule still there. */
+bool unit_hold(struct queue *q, struct unit *u)
+{
+	char why[RULE_WHY_MAX];
+	struct err err = {0};
+	struct item *i = u->item;
+	struct deferred *d = i->deferred;
+	bool fits = false;
+	for (size_t k = 0; k < u->n && !fits; k++)
+		fits = rules_hold(q, i, u->actions[k], why);
+	if (!fits)
+		return false;
+	log_context(STR_NONE, id_str(&i->id), STR_NONE);
+	bool ok = d || spool_under_way(q, i, u->actions, u->n, &d, &err);
+	if (!ok) { /* no room on the disk: the journal keeps it, and it is not sent */
+		log_err(LOG_ERROR, "queue.hold.failed", &err);
+		log_context_clear();
+		return unit_put_off(q, u, u->actions, u->n, (struct put_off){.why = why}), true;
+	}
+	if (!spool_hold(q, d, true, why, &err) || !spool_hold_sync(q, &err))
+		log_err(LOG_ERROR, "queue.hold.failed", &err);
+	struct put_off p = {.why = why, .next_try_s = clock_wall_s() + 60};
+	log_event(LOG_INFO, "queue.held", K_STR(rcpt, u->actions[0]->account), K_CSTR(why, why),
+		  K_INT(count, u->n));
+	log_context_clear();
+	for (size_t k = 0; !i->deferred && k < u->n; k++)
+		ended(q, u, u->actions[k], ENDED_DEFERRED);
+	if (i->deferred)
+		spool_again(q, d, &p); /* released with its item */
+	else
+		spool_put_back(q, d, &p);
+	for (size_t k = 0; k < u->n; k++)
+		action_ended(q, i, u->actions[k]);
+	unit_free(u);
+	return true;
+}
+
 /* The rest is tried later. */
 void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n,
 			 struct put_off p)
@@ -422,6 +460,7 @@ void unit_result(struct remote *r, struct unit *u)
 		if (h == SHAPE_OK ? hit == SHAPE_NEUTRAL : h > hit)
 			hit = h;
 		reached |= p->code != 0;
+		habit_answered(q, u->item->envelope.account, p->code / 100 == 5 && p->status.subject == 1);
 		if (p->code / 100 != 2)
 			log_event(LOG_INFO, "queue.attempt", K_STR(rcpt, a->account), K_STR(peer, u->mta),
 				  K_STR(tls, u->tls), K_INT(code, p->code), K_STR(why, p->text),

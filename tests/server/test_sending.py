@@ -7,6 +7,7 @@ The other servers are in sending_peers.py.
 import email
 import email.policy
 import json
+import smtplib
 import subprocess
 import threading
 import time
@@ -525,3 +526,71 @@ def test_pauses_survive_a_restart(make_pabal, sink):
     submit(p, "b@a.example")
     wait_until(lambda: len(waiting(p)) == 2)
     assert status(p)["*"]["paused_until"] == until and sink.count("EHLO") == 0
+
+
+# ---- rules, the brake, limits
+
+def test_hold_rules(make_pabal, sink):
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port))
+    p.cli("queue", "hold-rule", "add", "domain", "a.example")
+    assert p.cli("queue", "hold-rule", "add", "colour", "red", check=False).returncode != 0
+    submit(p, ["a@a.example", "b@b.example"])
+    assert sink.wait(1)[0].rcpts == ["b@b.example"]
+    wait_until(lambda: [(r["recipient"], r["state"]) for r in waiting(p)] == [("a@a.example", "held")], 20, "not held", 0.1)
+    p.restart()
+    submit(p, "c@a.example", subject="c")
+    wait_until(lambda: [r["state"] for r in waiting(p)] == ["held"] * 2, 20, "not held", 0.1)
+    assert "a.example" in p.cli("queue", "hold-rule", "list").stdout
+    p.cli("queue", "hold-rule", "remove", "domain", "a.example")
+    p.cli("queue", "release", "--state", "held", "--yes")
+    sink.wait(3)
+    wait_empty(p)
+
+
+@pytest.mark.parametrize("verb", ["release", "revoke"])
+def test_brake(make_pabal, sink, verb):
+    """An account that suddenly sends to many: held, its owner and postmaster told, ended by one command."""
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port) + "queue { brake_recipients = 20 }\n",
+                   aliases=("postmaster=test2",))
+    for i in range(3):
+        submit(p, ["r%d@a.example" % k for k in range(10)], subject="s%d" % i)
+        sink.wait(min(i + 1, 2))
+    wait_until(lambda: [r["state"] for r in waiting(p)] == ["held"], 20, "not held", 0.1)
+    assert len(sink.messages) == 2
+    owner, admin = wait_inbox(p, 1)[0], wait_inbox(p, 1, "test2")[0]
+    assert "암호" in owner.get_content() and "password" in owner.get_content()
+    assert "pabal queue brake release " + p.address("test1") in admin.get_content()
+    submit(p, "x@b.example", subject="t")
+    wait_until(lambda: [r["state"] for r in waiting(p)] == ["held"] * 2, 20, "not held", 0.1)
+    p.cli("queue", "brake", verb, p.address("test1"), "--yes")
+    wait_empty(p)
+    if verb == "release":
+        sink.wait(4)
+        submit(p, "x@b.example", subject="u")
+    assert len(sink.wait(5 if verb == "release" else 2)) == (5 if verb == "release" else 2)
+    if verb == "revoke":
+        submit(p, "x@b.example", subject="u")
+        wait_until(lambda: [r["state"] for r in waiting(p)] == ["held"], 20, "not held", 0.1)
+
+
+def test_queue_limit(make_pabal, sink):
+    """R88: at the limit 452 4.3.1, and what was accepted is not lost."""
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port) + "queue { max_messages = 2  retry_min = 1h }\n")
+    sink.answer = lambda verb, s: "451 4.3.0 later" if verb == "RCPT" else None
+    for i in range(2):
+        submit(p, "a%d@a.example" % i, subject="l%d" % i)
+    wait_until(lambda: [r["state"] for r in waiting(p)] == ["deferred"] * 2, 20, "not deferred", 0.1)
+
+    def refused():
+        try:
+            submit(p, "z@a.example", subject="z")
+        except smtplib.SMTPException as e:
+            return "452" in str(e) and "4.3.1" in str(e)
+        return False
+    wait_until(refused, 20, "not refused", 0.2)
+    before = len(waiting(p))
+    sink.answer = lambda verb, s: None
+    p.cli("queue", "retry", "--all", "--yes")
+    sink.wait(before)
+    wait_empty(p)
+    wait_until(lambda: not refused(), 20, "still refused", 0.2)
