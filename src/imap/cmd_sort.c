@@ -20,18 +20,18 @@ struct sort_run {
 static bool load(struct imap *s, struct sort_run *r, uint32_t seq, const struct msg *m, struct err *err)
 {
 	struct msg_details d;
-	struct summary sum;
+	struct summary sum = {};
 	int64_t date;
 
-	if (!r->needs_summary) {
-		if (!view_internaldate(s->view, m->uid, &date, err))
-			return false;
-		sorting_add(&r->sorting, seq, m, date, NULL);
+	if (!view_internaldate(s->view, m->uid, &date, err))
+		return false;
+	if (!r->needs_summary || ahead_summary(&r->find.ahead, seq, m->uid, &sum)) {
+		sorting_add(&r->sorting, seq, m, date, &sum);
 		return true;
 	}
 	if (!view_details(s->view, m->uid, s->scratch, &d, err) || !summary_decode(d.summary, &sum, err))
 		return false;
-	sorting_add(&r->sorting, seq, m, d.internaldate, &sum);
+	sorting_add(&r->sorting, seq, m, date, &sum);
 	return true;
 }
 

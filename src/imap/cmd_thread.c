@@ -15,10 +15,13 @@ static void note(struct imap *s, void *run, uint32_t seq, const struct msg *m)
 	struct thread_run *r = run;
 	struct msg_details d;
 	struct summary sum;
+	int64_t date;
 	struct err err;
 
-	if (view_details(s->view, m->uid, s->scratch, &d, &err) && summary_decode(d.summary, &sum, &err))
-		threading_add(&r->threading, seq, m->uid, d.internaldate, &sum);
+	if (view_internaldate(s->view, m->uid, &date, &err) &&
+	    (ahead_summary(&r->find.ahead, seq, m->uid, &sum) ||
+	     (view_details(s->view, m->uid, s->scratch, &d, &err) && summary_decode(d.summary, &sum, &err))))
+		threading_add(&r->threading, seq, m->uid, date, &sum);
 	else if (err.kind != ERR_GONE && err.kind != ERR_NOT_FOUND && r->find.search.err.kind == ERR_NONE)
 		r->find.search.err = err;
 	arena_reset(s->scratch);

@@ -10,7 +10,9 @@ void find_begin(struct imap *s, struct find *f, const struct search_args *args)
 {
 	if (args->modseq)
 		imap_enable_condstore(s);
-	f->search = (struct search){.view = s->view, .root = args->root, .scratch = s->scratch};
+	f->ahead = (struct ahead){.view = s->view, .a = s->ahead};
+	f->search = (struct search){
+		.view = s->view, .root = args->root, .scratch = s->scratch, .ahead = &f->ahead};
 	search_prepare(&f->search, s->saved, s->arena);
 }
 

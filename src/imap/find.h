@@ -5,12 +5,14 @@
  * responses have in common.
  */
 #pragma once
+#include "imap/ahead.h"
 #include "imap/imap_int.h"
 #include "imap/search.h"
 
 struct find {
 	struct search search;    /* its err: why the answer cannot be given */
 	uint32_t seq;            /* last one looked at */
+	struct ahead ahead;
 	int64_t progress_ms;     /* when progress is told next */
 	/* Called for each message that matches, in ascending order. */
 	void (*found)(struct imap *s, void *ctx, uint32_t seq, const struct msg *m);

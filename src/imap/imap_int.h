@@ -82,6 +82,7 @@ struct imap {
 	struct served *served;
 	struct arena *arena;       /* of the command */
 	struct arena *scratch;     /* of one message within a command */
+	struct arena *ahead;       /* of summaries read ahead */
 	struct reader reader;
 	struct command command;
 	struct view *view;         /* NULL: none selected */

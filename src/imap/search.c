@@ -8,6 +8,7 @@
 #include "imap/search.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "imap/ahead.h"
 #include "imap/content.h"
 #include "imap/threadid.h"
 #include "mail/date.h"
@@ -22,7 +23,7 @@ struct loaded {
 	uint32_t seq;
 	const struct msg *m;
 	enum search_cost cost;  /* allowed now */
-	bool has_date, has_summary, has_content, has_text, has_body;
+	bool has_date, has_details, has_summary, has_content, has_text, has_body;
 	int64_t internaldate;
 	struct msg_details details;
 	struct summary summary;
@@ -57,17 +58,25 @@ static bool load_date(struct loaded *l)
 	return true;
 }
 
-static bool load_summary(struct loaded *l)
+/* What the index has of it besides, and the summary. */
+static bool load_details(struct loaded *l)
 {
 	struct err err;
 
-	if (l->has_summary)
+	if (l->has_details)
 		return true;
 	if (!view_details(l->s->view, l->m->uid, l->s->scratch, &l->details, &err) ||
 	    !summary_decode(l->details.summary, &l->summary, &err))
 		return failed(l, &err);
-	l->has_summary = true;
+	l->has_details = l->has_summary = true;
 	return true;
+}
+
+static bool load_summary(struct loaded *l)
+{
+	if (!l->has_summary && l->s->ahead)
+		l->has_summary = ahead_summary(l->s->ahead, l->seq, l->m->uid, &l->summary);
+	return l->has_summary || load_details(l);
 }
 
 static struct content *content(struct loaded *l)
@@ -140,7 +149,7 @@ static enum search_answer saved_key(struct loaded *l, const struct search_key *k
 {
 	if (l->cost < SEARCH_COST_SUMMARY)
 		return SEARCH_DEAR;
-	if (!load_summary(l))
+	if (!load_details(l))
 		return SEARCH_NO;
 	int64_t t = l->details.savedate ? l->details.savedate : l->details.internaldate;
 	return answer(compare_day(k->kind, day_of(t, date_local_offset_min(t)), k->day));
@@ -222,7 +231,7 @@ static enum search_answer id_key(struct loaded *l, const struct search_key *k)
 {
 	if (l->cost < SEARCH_COST_SUMMARY)
 		return SEARCH_DEAR;
-	if (!load_summary(l))
+	if (!load_details(l))
 		return SEARCH_NO;
 	if (k->kind == SEARCH_THREADID)
 		return answer(str_eq(thread_id(l->s->scratch, &l->details, &l->summary), k->name));

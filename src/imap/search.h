@@ -91,6 +91,8 @@ struct uid_set partial_of(struct uid_set s, struct partial p, struct arena *a);
 /* Indexes of the part in a list of n: *out_first .. *out_end - 1. */
 void partial_indexes(struct partial p, uint64_t n, uint64_t *out_first, uint64_t *out_end);
 
+struct ahead;
+
 /* ---- evaluation ------------------------------------------------------------------------- */
 enum search_answer { SEARCH_NO, SEARCH_YES, SEARCH_DEAR }; /* DEAR: cannot be said at this cost */
 enum search_cost { SEARCH_COST_MEMORY, SEARCH_COST_DATE, SEARCH_COST_SUMMARY, SEARCH_COST_FILE };
@@ -99,6 +101,7 @@ struct search {
 	struct view *view;
 	struct search_key *root;
 	struct arena *scratch; /* reset after each message that was loaded */
+	struct ahead *ahead;   /* where summaries are looked for; NULL: one by one */
 	int64_t now;           /* of OLDER and YOUNGER */
 	bool gone;             /* some messages were expunged: they match nothing */
 	struct err err;        /* first failure to read a message: the answer cannot be given */

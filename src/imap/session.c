@@ -42,6 +42,7 @@ static void command_end(struct imap *s)
 	s->echo = s->echo_not = (struct uid_set){};
 	arena_reset(s->arena);
 	arena_release(s->scratch);
+	arena_release(s->ahead);
 	if (s->errors >= (unsigned)config_int(s->served->config, SETTING_IMAP_MAX_ERRORS))
 		imap_bye(s, "Too many errors");
 }
@@ -257,6 +258,7 @@ static struct imap *imap_new(struct conn *c, struct served *served)
 	s->began_ms = clock_mono_ms();
 	s->arena = arena_new();
 	s->scratch = arena_new();
+	s->ahead = arena_new();
 	reader_init(&s->reader, (size_t)config_size(served->config, SETTING_IMAP_MAX_LINE));
 	served->protocol = s;
 	return s;
@@ -329,6 +331,7 @@ static void imap_end(struct conn *c)
 		reader_fini(&s->reader);
 		arena_free(s->arena);
 		arena_free(s->scratch);
+		arena_free(s->ahead);
 		free(s);
 		served->protocol = NULL;
 	}

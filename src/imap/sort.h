@@ -28,7 +28,7 @@ struct sorting {
 	size_t n, cap;
 };
 bool sort_needs_summary(const struct sort_criterion *c, size_t n);
-/* sum may be NULL when no criterion needs it. */
+/* sum is not looked at when no criterion needs it. */
 void sorting_add(struct sorting *so, uint32_t seq, const struct msg *m, int64_t internaldate,
 		 const struct summary *sum);
 void sorting_sort(struct sorting *so);
