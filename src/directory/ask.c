@@ -5,6 +5,7 @@
  * asked each time: it takes microseconds, and a change shows at once. A server is asked through
  * what is remembered (facts.h); a connection that broke under a question is tried once more.
  */
+#include "base/clock.h"
 #include "base/scan.h"
 #include "config/config.h"
 #include "directory/account.h"
@@ -13,7 +14,7 @@
 #include "directory/directory_int.h"
 #include "directory/facts.h"
 
-enum { FIELD_MAX = 4096 };
+enum { FIELD_MAX = 4096, SLOW_MS = 500 };
 
 struct question {
 	char kind; /* 'D', 'A', 'L': first byte of the key of what is remembered */
@@ -149,6 +150,20 @@ static bool positive(const struct question *q)
 	return q->kind == 'L' || (q->kind == 'D' ? *q->out_id != 0 : q->out_account->id != 0);
 }
 
+/* A connection that broke is worth a second try; a server that took its time is not. */
+static bool ask_twice(struct directory *d, const struct question *q, struct err *err)
+{
+	int64_t begin = clock_mono_ms();
+	if (ask(d, q, err))
+		return true;
+	if (err->kind != ERR_TEMP)
+		return false;
+	if (clock_mono_ms() - begin < SLOW_MS)
+		return ask(d, q, err);
+	link_away(&d->facts->away_until_ms);
+	return false;
+}
+
 static bool answer(struct directory *d, const struct question *q, struct err *err)
 {
 	ARENA_SCOPED scratch = arena_new();
@@ -161,7 +176,7 @@ static bool answer(struct directory *d, const struct question *q, struct err *er
 		return true;
 	}
 	atomic_fetch_add(&d->facts->asked, 1);
-	if (ask(d, q, err) || (err->kind == ERR_TEMP && ask(d, q, err))) {
+	if (ask_twice(d, q, err)) {
 		pack(q, &bytes);
 		facts_put(d->facts, key, buf_str(&bytes));
 		return true;

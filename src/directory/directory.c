@@ -298,7 +298,7 @@ static bool connected(struct directory *d, struct err *err)
 	if (!d->facts)
 		return true;
 	if (!d->in_change)
-		return link_good(&d->link) || connect_server(d, err);
+		return link_allowed(&d->link, err) && (link_good(&d->link) || connect_server(d, err));
 	return !sql_lost(d->db) ||
 	       err_set(err, ERR_TEMP, "the connection to the database broke in the middle of a change");
 }

@@ -620,10 +620,39 @@ static void test_server_away(void **state)
 	directory_stats(w->d, &stats);
 	assert_true(stats.stale > 0 && stats.away);
 	mariadb_start(&server);
-	atomic_store(&w->d->facts->away_until_ms, 0); /* the second is over */
+	atomic_store(&w->d->facts->away_until_ms, 1); /* the second is over */
 	must(domain_add(w->d, STR("new.example"), STR(""), &err), &err, "add");
 	must(directory_resolve(w->d, STR("nobody@example.com"), w->a, &r, &err), &err, "resolve");
 	assert_int_equal(DIRECTORY_UNKNOWN, r.kind);
+}
+
+/* A server that takes every question and answers none: the first who asks waits for the time-out, the rest
+ * does not, and what is known is told. */
+static void test_server_hangs(void **state)
+{
+	struct world *w = *state;
+	struct err err = {0};
+	struct account account;
+	struct directory_stats stats;
+	struct directory *d;
+	CONFIG_SCOPED c = server_config("cache_time = 0 timeout = 1s");
+	must(directory_open(c, &d, &err), &err, "open");
+	must(account_find(d, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+	kill(server.pid, SIGSTOP);
+	for (int i = 0; i < 100; i++) {
+		must(account_find(d, STR("test1@example.com"), w->a, &account, &err), &err, "find");
+		assert_int_not_equal(0, account.id);
+		assert_false(account_find(d, STR("never@example.com"), w->a, &account, &err));
+		assert_int_equal(ERR_TEMP, err.kind);
+	}
+	directory_stats(d, &stats);
+	assert_true(stats.away && stats.stale >= 100);
+	kill(server.pid, SIGCONT);
+	atomic_store(&d->facts->away_until_ms, 1);
+	must(account_find(d, STR("never@example.com"), w->a, &account, &err), &err, "find");
+	directory_stats(d, &stats);
+	assert_true(account.id == 0 && !stats.away);
+	directory_close(d);
 }
 
 /* A server that is away does not keep pabal from starting. */
@@ -638,7 +667,7 @@ static void test_server_later(void **state)
 	assert_false(domain_find(d, STR("example.com"), w->a, &domain, &err));
 	assert_int_equal(ERR_TEMP, err.kind);
 	mariadb_start(&server);
-	atomic_store(&d->facts->away_until_ms, 0);
+	atomic_store(&d->facts->away_until_ms, 1);
 	must(domain_find(d, STR("example.com"), w->a, &domain, &err), &err, "find");
 	assert_int_equal(2, domain.accounts);
 	directory_close(d);
@@ -691,7 +720,7 @@ int main(void)
 		T(test_control),        cmocka_unit_test(test_file),
 	};
 	const struct CMUnitTest server_tests[] = {
-		T(test_server_twice), T(test_server_away), T(test_server_later), T(test_server_drops),
+		T(test_server_twice), T(test_server_away), T(test_server_hangs), T(test_server_later), T(test_server_drops),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	int failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);

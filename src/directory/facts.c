@@ -69,7 +69,7 @@ bool facts_get(struct facts *f, struct str key, int64_t max_age_ms, struct buf *
 {
 	LOCK_SCOPED(f->lock);
 	const struct answer *a = map_get(f->answers, key);
-	if (!a || clock_mono_ms() - a->at_ms > max_age_ms)
+	if (!a || clock_mono_ms() - a->at_ms >= max_age_ms)
 		return false;
 	buf_add(out, (struct str){a->bytes, a->n});
 	return true;

@@ -26,7 +26,7 @@ struct facts *facts_new(void);
 struct facts *facts_ref(struct facts *f);
 void facts_unref(struct facts *f); /* accepts NULL */
 
-/* An answer not older than max_age_ms, appended to *out. */
+/* An answer younger than max_age_ms, appended to *out. */
 bool facts_get(struct facts *f, struct str key, int64_t max_age_ms, struct buf *out);
 void facts_put(struct facts *f, struct str key, struct str answer);
 void facts_forget(struct facts *f, struct str key); /* empty: everything */

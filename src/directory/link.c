@@ -8,6 +8,32 @@ enum {
 	AWAY_MS = 1000, /* after a failure nobody tries again for so long */
 };
 
+void link_away(_Atomic int64_t *away_until_ms)
+{
+	atomic_store(away_until_ms, clock_mono_ms() + AWAY_MS);
+}
+
+bool link_allowed(struct directory_link *l, struct err *err)
+{
+	int64_t now = clock_mono_ms(), until = atomic_load(l->away_until_ms);
+	if (until == 0 || l->trying)
+		return true;
+	if (now >= until &&
+	    atomic_compare_exchange_strong(l->away_until_ms, &until, now + 3 * (int64_t)l->options.timeout_ms)) {
+		l->trying = true;
+		return true;
+	}
+	err_set(err, ERR_TEMP, "temporary failure of the database");
+	return err_cause(err, "the database server was away a moment ago");
+}
+
+static void is_back(struct directory_link *l)
+{
+	if (l->trying)
+		atomic_store(l->away_until_ms, 0);
+	l->trying = false;
+}
+
 bool link_good(struct directory_link *l)
 {
 	int64_t now = clock_mono_ms();
@@ -17,6 +43,7 @@ bool link_good(struct directory_link *l)
 	if (now - l->used_ms > IDLE_MS && !sql_ping(l->db, &ignored))
 		return false;
 	l->used_ms = now;
+	is_back(l);
 	return true;
 }
 
@@ -35,19 +62,16 @@ static bool connect_any(struct directory_link *l, struct err *err)
 
 bool link_open(struct directory_link *l, struct err *err)
 {
-	int64_t now = clock_mono_ms();
 	link_close(l);
-	if (now < atomic_load(l->away_until_ms)) {
-		err_set(err, ERR_TEMP, "temporary failure of the database");
-		return err_cause(err, "the database server was away a moment ago");
-	}
 	if (!connect_any(l, err)) {
 		/* Whatever it is (no such user, too many connections): it is not the asker's doing. */
 		err->kind = ERR_TEMP;
-		atomic_store(l->away_until_ms, clock_mono_ms() + AWAY_MS);
+		l->trying = false;
+		link_away(l->away_until_ms);
 		return false;
 	}
-	l->used_ms = now;
+	l->used_ms = clock_mono_ms();
+	is_back(l);
 	return true;
 }
 
