@@ -269,6 +269,31 @@ bool account_set(struct directory *d, struct str address, unsigned fields, const
 	       directory_change_end(d, set(d, address, fields, value, err), err);
 }
 
+static bool rehash(struct directory *d, struct str address, struct str former, const struct account *v,
+		   struct err *err)
+{
+	struct sql_stmt *st;
+	int64_t id;
+	if (!find_live(d, address, &id, err) || !directory_query(d, QUERY_account_rehash, &st, err))
+		return false;
+	sql_bind_str(st, 1, v->password);
+	sql_bind_str(st, 2, v->scram_sha1);
+	sql_bind_str(st, 3, v->scram_sha256);
+	sql_bind_int(st, 4, id);
+	sql_bind_str(st, 5, former);
+	return sql_run(st, err);
+}
+
+bool account_rehash(struct directory *d, struct str address, struct str former, const struct account *value,
+		    struct err *err)
+{
+	if (!fields_ok(ACCOUNT_SET_PASSWORD, value, err))
+		return false;
+	LOCK_SCOPED(&d->lock);
+	return directory_change_begin(d, err) &&
+	       directory_change_end(d, rehash(d, address, former, value, err), err);
+}
+
 static bool remove_live(struct directory *d, struct str address, struct err *err)
 {
 	int64_t id;

@@ -383,7 +383,7 @@ void directory_stats(const struct directory *d, struct directory_stats *out)
 	out->asked = atomic_load(&d->facts->asked);
 	out->remembered = atomic_load(&d->facts->remembered);
 	out->stale = atomic_load(&d->facts->stale);
-	out->away = clock_mono_ms() < atomic_load(&d->facts->away_until_ms);
+	out->away = atomic_load(&d->facts->away_until_ms) != 0;
 }
 
 /* ---- opening -------------------------------------------------------------------------------------- */

@@ -30,7 +30,7 @@ bool directory_preload(const struct config *c, struct err *err) MUST_CHECK;
 bool directory_clone(const struct directory *d, struct directory **out, struct err *err) MUST_CHECK;
 struct directory_stats {
 	uint64_t asked, remembered, stale; /* questions to the server; answers without one; old answers */
-	bool away;                         /* the server did not answer a moment ago */
+	bool away;                         /* the server did not answer when last asked */
 };
 void directory_stats(const struct directory *d, struct directory_stats *out);
 /* The same as directory_open with a database of its own in memory, for tests. */

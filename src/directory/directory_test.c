@@ -366,6 +366,25 @@ static void test_account_fields(void **state)
 	assert_int_equal(0, back.id);
 }
 
+/* R21: unless the password was changed meanwhile. */
+static void test_rehash(void **state)
+{
+	struct world *w = *state;
+	struct err err = {0};
+	struct account v = {.password = STR("$y$new"), .scram_sha256 = STR("{SCRAM-SHA-256}x")}, got;
+	must(account_find(w->d, STR("test1@example.com"), w->a, &got, &err), &err, "find");
+	int64_t changed = got.password_changed_unix;
+	must(account_rehash(w->d, STR("test1@example.com"), STR("other"), &v, &err), &err, "rehash");
+	must(account_find(w->d, STR("test1@example.com"), w->a, &got, &err), &err, "find");
+	assert_str("kept", got.password, STR("$6$x$y"));
+	must(account_rehash(w->d, STR("test1@example.com"), STR("$6$x$y"), &v, &err), &err, "rehash");
+	must(account_find(w->d, STR("test1@example.com"), w->a, &got, &err), &err, "find");
+	assert_str("new", got.password, STR("$y$new"));
+	assert_str("verifier", got.scram_sha256, STR("{SCRAM-SHA-256}x"));
+	assert_true(got.password_changed_unix == changed);
+	assert_false(account_rehash(w->d, STR("nobody@example.com"), STR(""), &v, &err));
+}
+
 static void test_remove_restore(void **state)
 {
 	struct world *w = *state;
@@ -714,13 +733,14 @@ int main(void)
 		T(test_disabled),       T(test_postmaster),
 		T(test_may_send_as),    T(test_refused),
 		T(test_long_values),    T(test_account_fields),
-		T(test_remove_restore), T(test_restore_whole),
+		T(test_remove_restore), T(test_rehash), T(test_restore_whole),
 		T(test_restore_ends),   T(test_changes),
 		T(test_alias_edit),     T(test_queries),
 		T(test_control),        cmocka_unit_test(test_file),
 	};
 	const struct CMUnitTest server_tests[] = {
-		T(test_server_twice), T(test_server_away), T(test_server_hangs), T(test_server_later), T(test_server_drops),
+		T(test_server_twice), T(test_server_away),  T(test_server_hangs),
+		T(test_server_later), T(test_server_drops),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	int failed = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);

@@ -99,6 +99,9 @@ WHERE d.name = ? AND d.removed_us = 0 AND a.removed_us = 0 ORDER BY a.address;
 -- name: account_set_password
 -- password, scram_sha1, scram_sha256, password_changed_unix, id
 UPDATE accounts SET password = ?, scram_sha1 = ?, scram_sha256 = ?, password_changed_unix = ? WHERE id = ?;
+-- name: account_rehash
+-- password, scram_sha1, scram_sha256, id, former password: nothing if it was changed meanwhile
+UPDATE accounts SET password = ?, scram_sha1 = ?, scram_sha256 = ? WHERE id = ? AND password = ?;
 -- name: account_set_enabled
 UPDATE accounts SET enabled = ? WHERE id = ?;
 -- name: account_set_quota_bytes

@@ -36,6 +36,9 @@ struct directory *auth_control_directory(struct auth_role *a);
 void auth_pool_configured(struct auth_role *a, const struct config *c);
 unsigned auth_pool_waiting(struct auth_role *a);
 
+/* auth_rehash.c: the login was right; a weak hash is told in the log and replaced. On a hashing thread. */
+void auth_rehash(struct auth_role *a, const struct account *account, struct str password);
+
 /* auth_login.c */
 void auth_on_begin(struct auth_role *a, struct peer *p, uint64_t id, const struct msg_auth_begin *m);
 void auth_on_step(struct auth_role *a, struct peer *p, uint64_t id, const struct msg_auth_step *m);

@@ -351,6 +351,8 @@ void auth_on_verdict(void *ctx, const struct verdict *v)
 	}
 	if (v->result == VERDICT_WRONG && !t->refused)
 		t->refused = verdict_why_name(v->why);
+	if (v->result == VERDICT_RIGHT && t->account.id)
+		auth_rehash(t->auth, &t->account, sasl_password(t->sasl));
 	enum sasl_step step = sasl_verdict(t->sasl, v->result == VERDICT_RIGHT, &err);
 	advance(t, step, &err);
 }

@@ -124,7 +124,13 @@ def test_taken_over(guide, tmp_path, how):
         check_logins(p)
         accounts = p.cli("lookup", "alias", "testfc@demologthink.com").stdout
         assert accounts == "testsc@demologthink.com\n"
-        if how != "in place":
+        if how == "in place":  # R21: told, and left alone
+            assert "DES-CRYPT" in p.wait_log("auth.password.weak", USERS[1])
+            assert "rehashed" not in p.log()
+        else:
+            p.wait_log("auth.password.rehashed", USERS[1])
+            p.imap().authenticate("PLAIN", lambda x: b"\0" + USERS[1].encode() + b"\0" + PASSWORD.encode())
+            assert p.log().count("auth.password.rehashed") == 1
             assert len(json.loads(p.cli("account", "list", "--json").stdout)["accounts"]) == 2
         assert run(*guide.args, "--output", str(tmp_path / "pabal.conf"), check=False).returncode == 65
     finally:
