@@ -23,6 +23,15 @@ static bool name_valid(struct str name)
 	       !str_has_ctl(name);
 }
 
+static bool size_field(struct str value, uint64_t *out)
+{
+	bool ok = str_u64(value, INT64_MAX, out);
+
+	if (!ok)
+		*out = 0;
+	return ok;
+}
+
 /* The later line counts: Dovecot writes one when a file came back. */
 static void add(struct arena *a, struct uidlist *l, const struct uidlist_entry *e)
 {
@@ -85,10 +94,10 @@ static void line_v3(struct arena *a, struct str line, struct uidlist *l)
 		struct str value = str_from(field, 1);
 		switch (field.p[0]) {
 		case 'S':
-			e.has_size = number(value, INT64_MAX, &e.size);
+			e.has_size = size_field(value, &e.size);
 			break;
 		case 'W':
-			e.has_wire_size = number(value, INT64_MAX, &e.wire_size);
+			e.has_wire_size = size_field(value, &e.wire_size);
 			break;
 		case 'P':
 			e.pop3_uidl = value;
