@@ -253,6 +253,15 @@ bool envelope_decode(struct str in, struct arena *a, struct envelope *out, struc
 	return true;
 }
 
+bool envelope_peek_id(struct str in, struct id *out)
+{
+	struct scan s = scan_of(in);
+	struct str id;
+	uint16_t type;
+	return scan_skip(&s, 4) && scan_le16(&s, &type) && type == REC_ID && scan_le_str(&s, ID_LEN, &id) &&
+	       id_parse(id, out);
+}
+
 void envelope_copy(struct arena *a, const struct envelope *e, struct envelope *out)
 {
 	struct envelope c = *e;

@@ -71,6 +71,8 @@ void envelope_encode(struct buf *out, const struct envelope *e);
 /* The whole of in. Strings are views of in, the recipients' array comes from the arena. Records
  * of unknown type are skipped. ERR_CORRUPT when it is not well-formed. */
 bool envelope_decode(struct str in, struct arena *a, struct envelope *out, struct err *err) MUST_CHECK;
+/* The id, which is its first record, without decoding the rest. */
+bool envelope_peek_id(struct str in, struct id *out);
 /* Everything copied, strings too. */
 void envelope_copy(struct arena *a, const struct envelope *e, struct envelope *out);
 

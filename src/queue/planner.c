@@ -11,6 +11,7 @@
 #include "queue/queue_int.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -40,10 +41,35 @@ static bool side_open(struct batch *b, struct item *i, const char *name, struct 
 	return true;
 }
 
+/* Passed over for good: what it is stays in spool/damaged. */
+static bool give_up(struct batch *b, const struct journal_record *r, const struct id *id, struct err *err)
+{
+	struct queue *q = b->q;
+	struct err bad = {0};
+	FD_SCOPED side = -1;
+	if (r->side && !journal_reader_side(b->source->reader, r->side, &side, &bad) && bad.kind == ERR_IO) {
+		*err = bad;
+		return false;
+	}
+	if (!spool_keep_record(q, id, r->content, side, err))
+		return false;
+	log_event(LOG_ERROR, "queue.record.damaged", K_STR(journal, b->source->name), K_INT(seq, r->seq),
+		  K_CSTR(cause, "reading it has crashed the queue again and again"));
+	LOCK_SCOPED(&q->lock);
+	b->source->read = r->seq;
+	return true;
+}
+
 static bool read_record(void *ctx, const struct journal_record *r, struct err *err)
 {
 	struct batch *b = ctx;
 	struct queue *q = b->q;
+	struct id id;
+	bool named = r->type == JOURNAL_MESSAGE && message_record_id(r->content, &id);
+	log_context(STR_NONE, named ? id_str(&id) : STR_NONE, STR_NONE);
+	if (named && suspicion(q, &id) >= GIVE_UP_CRASHES)
+		return give_up(b, r, &id, err);
+	fault_crash("read", r->content);
 	struct item *i = item_new(q);
 	struct err bad = {0};
 	i->source = b->source;
@@ -335,6 +361,7 @@ static void read_batch(struct queue *q, struct source *s, uint64_t to)
 	struct batch b = {.q = q, .source = s};
 	struct err err = {0};
 	bool ok = journal_reader_each(s->reader, s->read + 1, to, read_record, &b, &err);
+	log_context_clear();
 	if (!ok)
 		log_err(LOG_ERROR, "queue.source.unreadable", &err);
 	if (b.n)

@@ -229,7 +229,7 @@ bool queue_checkpoint(struct queue *q, struct err *err);
 bool spool_sync(struct queue *q, struct err *err); /* its file system */
 
 /* suspects.c */
-enum { ALONE_CRASHES = 2, HOLD_CRASHES = 4 };
+enum { ALONE_CRASHES = 2, HOLD_CRASHES = 4, GIVE_UP_CRASHES = 8 /* not even holding it went well */ };
 bool suspects_load(struct queue *q, struct err *err);
 void suspects_free(struct queue *q);
 unsigned suspicion(struct queue *q, const struct id *id); /* crashes that it was at work in */
@@ -327,6 +327,8 @@ bool spool_history(struct queue *q, const struct id *id, uint32_t action, struct
 /* Names in done/ now, so that they can be removed after a checkpoint. */
 void spool_sweep_begin(struct queue *q, struct buf *names);
 void spool_sweep(struct queue *q, struct str names);
+/* A record of a journal that cannot be looked at, and its side file (-1: none), to spool/damaged. */
+bool spool_keep_record(struct queue *q, const struct id *id, struct str record, int side_fd, struct err *err);
 /* What could not be read, of a claimed one: held when it is damaged, else for another time. */
 void spool_unreadable(struct queue *q, struct deferred *d, const struct err *why, int64_t next_try_s);
 /* Tells postmaster of what a start has found and held. False: not of all of it; later. */

@@ -15,6 +15,13 @@ void message_record_head(struct buf *out, const struct envelope *e)
 	buf_le_str(out, buf_str(&body));
 }
 
+bool message_record_id(struct str record, struct id *out)
+{
+	struct scan s = scan_of(record);
+	struct str head;
+	return scan_le_str(&s, ENVELOPE_BYTES_MAX, &head) && envelope_peek_id(head, out);
+}
+
 bool message_record_split(struct str record, struct arena *a, struct envelope *out,
 			  struct str *out_content, struct err *err)
 {

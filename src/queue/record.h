@@ -18,6 +18,8 @@
 
 /* smtp: what goes before the content. */
 void message_record_head(struct buf *out, const struct envelope *e);
+/* The id alone, looked at without decoding the rest. */
+bool message_record_id(struct str record, struct id *out);
 bool message_record_split(struct str record, struct arena *a, struct envelope *out,
 			  struct str *out_content, struct err *err) MUST_CHECK;
 

@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct str in = {(const char *)data + 1, size - 1};
 	struct err err = {0};
 	struct envelope e;
+	struct id id;
 	struct str content;
 	struct plan p;
 	struct ended_record ended;
@@ -22,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct attempt attempt;
 	switch (data[0] % 4) {
 	case 0:
+		(void)message_record_id(in, &id);
 		if (message_record_split(in, a, &e, &content, &err))
 			message_record_head(&again, &e);
 		break;

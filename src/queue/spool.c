@@ -863,6 +863,27 @@ void spool_unreadable(struct queue *q, struct deferred *d, const struct err *why
 	spool_released(q, d);
 }
 
+bool spool_keep_record(struct queue *q, const struct id *id, struct str record, int side_fd, struct err *err)
+{
+	char name[SPOOL_NAME_MAX];
+	struct stat st = {0};
+	snprintf(name, sizeof name, "%.*s.record", ID_LEN, id->c);
+	FD_SCOPED fd = file_openat(q->damaged_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	struct writing w = {.fd = fd};
+	if (fd < 0 || (side_fd >= 0 && fstat(side_fd, &st) != 0))
+		return err_sys(err, "cannot write in spool/damaged");
+	if (!put(&w, record.p, record.n, err) ||
+	    (side_fd >= 0 && !put_file(&w, side_fd, (uint64_t)st.st_size, err)))
+		return false;
+	if (file_fsync(fd) != 0 || file_fsync(q->damaged_fd) != 0)
+		return err_sys(err, "cannot sync spool/damaged");
+	lock_take(&q->lock);
+	q->damaged_n++;
+	lock_drop(&q->lock);
+	tell_soon(q);
+	return true;
+}
+
 static bool tell_of(struct queue *q, const struct held *h)
 {
 	struct err err = {0};
@@ -876,7 +897,7 @@ bool spool_tell_held(struct queue *q)
 {
 	char why[WHY_MAX];
 	if (q->damaged_n) {
-		snprintf(why, sizeof why, "%llu files that cannot be read were moved to spool/damaged",
+		snprintf(why, sizeof why, "%llu messages that cannot be read were moved to spool/damaged",
 			 (unsigned long long)q->damaged_n);
 		if (!tell_of(q, &(struct held){STR("?"), "?", "?", why}))
 			return false;

@@ -103,6 +103,20 @@ def test_a_message_that_crashes_the_queue_is_held(make_pabal, flag, point):
 
 
 @needs_faults
+def test_a_record_that_crashes_its_reader_is_put_away(make_pabal, flag):
+    """It cannot even be held: it is kept in spool/damaged as it is, and mail goes on."""
+    p = make_pabal(start=False, accounts=("test1", "boss"), aliases=("postmaster=boss",))
+    crash_on(p, "read", flag)
+    p.send("test1", BAD)
+    p.send("test1", "Subject: after\r\n\r\nx\r\n")
+    qid = p.wait_log("queue.record.damaged").split("qid=")[1].split()[0]
+    arrive(p, "test1", ["after"])
+    assert b"X-Crash: yes" in (p.demo / "data" / "spool" / "damaged" / (qid + ".record")).read_bytes()
+    assert queue(p) == [] and len(crashes(p)) == 8
+    wait_until(lambda: len(subjects(p, "boss")) == 1, 10, "postmaster was not told")
+
+
+@needs_faults
 def test_crashes_are_counted_over_a_restart(make_pabal, flag):
     """Two in one life of the server, two in the next."""
     p = make_pabal(start=False)
