@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from conftest import PROGRAM, alive, wait_until
+from conftest import PROGRAM, alive, tls_context, wait_until
 
 
 def version_of(path):
@@ -243,6 +243,21 @@ def test_settings_that_need_a_restart_take_effect(make_pabal):
                 assert re.match(rb"220 |\* OK", s.makefile("rb").readline())
     p.send("test1")
     p.wait_messages("test1", 1)
+
+
+def test_tls_sessions_are_taken_up_again(make_pabal):
+    """The keys of the tickets go along."""
+    p = make_pabal(own_program=True)
+
+    def connect(session=None):
+        with socket.create_connection((p.host, p.port("imaps")), timeout=20) as s:
+            with tls_context().wrap_socket(s, session=session) as t:
+                assert t.makefile("rb").readline().startswith(b"* OK")
+                return t.session, t.session_reused
+    session, reused = connect()
+    assert session.has_ticket and not reused
+    p.cli("upgrade")
+    assert connect(session)[1]
 
 
 def test_a_stop_during_an_upgrade_stops(make_pabal):
