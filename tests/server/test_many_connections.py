@@ -15,7 +15,7 @@ PASSWORD = "correct-horse-9"
 IDLE_ACCOUNTS = 10
 KIB_EACH = 40  # a parked connection costs 14 with TLS, less without
 SETTINGS = """
-imap { max_connections_per_account = 12000 }
+imap { max_connections_per_account = 12000 timeout_login = 10m }
 auth { plaintext_networks = "127.0.0.0/8" }
 """
 
