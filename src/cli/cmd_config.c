@@ -157,7 +157,8 @@ static void explain(struct cli *cli, enum setting id)
 	cli_print(cli, "  %s\n",
 		  s->reloadable
 			  ? cli_text(cli, "Takes effect at pabal reload.", "pabal reload로 적용됩니다.")
-			  : cli_text(cli, "Takes effect at a restart.", "다시 시작해야 적용됩니다."));
+			  : cli_text(cli, "Takes effect at a restart or pabal upgrade.",
+				     "다시 시작하거나 pabal upgrade를 해야 적용됩니다."));
 	if (dot)
 		cli_print(cli, "  %s: %.*s { %s = ... }\n", cli_text(cli, "In the file", "파일에서"),
 			  (int)(dot - s->name), s->name, dot + 1);
