@@ -53,7 +53,7 @@ void alarms_judge(struct alarms *a, const struct alarm_limits *limits, const str
 		  void (*fn)(void *ctx, enum alarm_kind kind, bool on, int64_t value, int64_t limit),
 		  void *ctx);
 
-/* Those that are on, with their beginnings, to be known after a restart: "queue_age 1795566378\n". What cannot
- * be read is passed over. */
+/* Those that are on, with their beginnings, to be known after a restart: "queue_age 1795566378\n". What
+ * cannot be read is passed over. */
 void alarms_save(const struct alarms *a, struct buf *out);
 void alarms_load(struct alarms *a, struct str text);

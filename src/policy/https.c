@@ -203,3 +203,75 @@ bool https_get(const struct https_request *r, struct arena *a, struct str *out_b
 	fd_close(&g.fd);
 	return ok;
 }
+
+/* ---- POST -------------------------------------------------------------------------------- */
+
+static bool read_status(struct get *g, unsigned *out, struct err *err)
+{
+	BUF_SCOPED in = {0};
+	size_t end;
+	while ((end = str_find(buf_str(&in), STR("\r\n"))) == STR_NPOS) {
+		size_t n = 0;
+		if (in.n > HTTPS_HEAD_MAX)
+			return err_set(err, ERR_TEMP, "the HTTPS server's answer is not HTTP");
+		enum tls_result result = tls_read(g->tls, buf_room(&in, CHUNK), CHUNK, &n, err);
+		if (!moved(g, result, err)) {
+			if (err->kind != ERR_NONE)
+				return false;
+			continue;
+		}
+		if (result == TLS_CLOSED)
+			return err_set(err, ERR_TEMP, "the HTTPS server's answer is cut short");
+		in.n += n;
+	}
+	return status_line(str_sub(buf_str(&in), 0, end), out) ||
+	       err_set(err, ERR_TEMP, "the HTTPS server's answer is not HTTP");
+}
+
+static bool post(struct get *g, const struct https_request *r, struct str json, struct arena *a,
+		 struct err *err)
+{
+	unsigned status;
+	struct str request =
+		arena_fmt(a,
+			  "POST %.*s HTTP/1.0\r\nHost: %.*s\r\nContent-Type: application/json\r\n"
+			  "Content-Length: %zu\r\n\r\n%.*s",
+			  STR_ARG(r->path), STR_ARG(r->host), json.n, STR_ARG(json));
+	if (!connect_to(g, r, err) || !handshake(g, r, err) || !send_all(g, request, err) ||
+	    !read_status(g, &status, err))
+		return false;
+	return status / 100 == 2 || err_set(err, status / 100 == 4 ? ERR_NOT_FOUND : ERR_TEMP,
+					    "the HTTPS server says %u", status);
+}
+
+bool https_post_json(const struct https_request *r, struct str json, struct arena *a, struct err *err)
+{
+	struct get g = {.fd = -1, .until_ms = r->until_ms};
+	if (str_has_ctl(r->host) || str_has_ctl(r->path) || str_has_byte(r->path, ' '))
+		return err_set(err, ERR_SYNTAX, "not a host and path");
+	bool ok = post(&g, r, json, a, err);
+	tls_session_free(g.tls);
+	fd_close(&g.fd);
+	return ok;
+}
+
+/* RFC 3986 3.2; no user, no literal address: a certificate is for a name. */
+bool https_url_parse(struct str url, struct https_url *out)
+{
+	uint64_t port = 443;
+	if (!str_starts_nocase(url, STR("https://")) || str_has_ctl(url) || str_has_byte(url, ' '))
+		return false;
+	struct str rest = str_from(url, 8);
+	size_t slash = str_find_byte(rest, '/');
+	struct str authority = str_sub(rest, 0, slash == STR_NPOS ? rest.n : slash), number = authority;
+	out->path = slash == STR_NPOS ? STR("/") : str_from(rest, slash);
+	out->host = str_cut(&number, ':');
+	if (number.p && (!str_u64(number, 65535, &port) || port == 0))
+		return false;
+	out->port = (uint16_t)port;
+	for (size_t i = 0; i < out->host.n; i++)
+		if (!ascii_is((unsigned char)out->host.p[i], ASCII_UPPER | ASCII_LOWER | ASCII_DIGIT) &&
+		    !str_has_byte(STR("-."), out->host.p[i]))
+			return false;
+	return out->host.n > 0 && out->host.n <= 255 && out->path.n <= 255;
+}

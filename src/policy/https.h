@@ -27,6 +27,17 @@ struct https_request {
 bool https_get(const struct https_request *r, struct arena *a, struct str *out_body,
 	       struct err *err) MUST_CHECK;
 
+/* POST of a JSON text; nothing is read but the reply's first line, which must say 2xx. Errors as above. */
+bool https_post_json(const struct https_request *r, struct str json, struct arena *a,
+		     struct err *err) MUST_CHECK;
+
+/* "https://host[:port][/path]", host a name. */
+struct https_url {
+	struct str host, path;
+	uint16_t port;
+};
+bool https_url_parse(struct str url, struct https_url *out);
+
 struct http_reply {
 	unsigned status;
 	struct str type; /* Content-Type without parameters; empty: none */

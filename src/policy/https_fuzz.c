@@ -11,5 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool more;
 	if (http_reply_parse(in, &r, &more) && !more && r.body.n > size)
 		abort();
+	struct https_url url;
+	if (https_url_parse(in, &url) && (url.host.n == 0 || url.port == 0 || str_has_ctl(url.path)))
+		abort();
 	return 0;
 }

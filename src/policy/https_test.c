@@ -43,8 +43,34 @@ static void replies(void **state)
 	}
 }
 
+static void urls(void **state)
+{
+	static const struct {
+		const char *url, *host, *path;
+		uint16_t port; /* 0: refused */
+	} each[] = {
+		{"https://hooks.example/a?b=c", "hooks.example", "/a?b=c", 443},
+		{"HTTPS://hooks.example:8443", "hooks.example", "/", 8443},
+		{"http://hooks.example/", "", "", 0}, {"https:///x", "", "", 0}, {"https://a:0/", "", "", 0},
+		{"https://u@a/", "", "", 0}, {"https://[::1]/", "", "", 0}, {"https://a/b c", "", "", 0},
+		{"https://a:x/", "", "", 0}, {"", "", "", 0},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
+		struct https_url u = {.port = 0};
+		bool good = https_url_parse(str_of(each[i].url), &u);
+		if (good != (each[i].port != 0))
+			fail_msg("%s", each[i].url);
+		if (!good)
+			continue;
+		assert_str(each[i].url, u.host, str_of(each[i].host));
+		assert_str(each[i].url, u.path, str_of(each[i].path));
+		assert_int_equal(each[i].port, u.port);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(replies)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(replies), cmocka_unit_test(urls)};
 	return RUN_TESTS(tests);
 }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OPENMETRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 enum { REQUEST_MS = 10000, KEPT_MS = 1000, WAIT_MS = 3000, STATUS_BYTES_MAX = 4 << 20 };
 
 struct waiter {
@@ -86,8 +87,7 @@ static bool tell(struct metrics *m, struct conn *c, const struct session *s)
 		buf_add(&text, buf_str(&m->text));
 	lock_drop(&m->lock); /* the connection has locks of its own */
 	if (fresh)
-		answer(c, "200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", buf_str(&text),
-		       s->head);
+		answer(c, "200 OK", OPENMETRICS_TYPE, buf_str(&text), s->head);
 	return fresh;
 }
 

@@ -12,16 +12,19 @@
 #include "config/config.h"
 #include "crypto/tls.h"
 #include "policy/alarm.h"
+#include "policy/https.h"
 #include "proc/keys_int.h"
 #include "proc/role_int.h"
 
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+enum { CALL_TRIES = 10, CALL_WAIT_MS = 70000 };
 enum { DIRS_MAX = 4, PEM_MAX = 4 << 20, FILE_MAX = 4096 };
 #define FILE_NAME "alarms"
 
@@ -35,6 +38,14 @@ struct queue_alarm {
 	struct lock lock;
 	/* guarded by lock */
 	struct alarms alarms;
+
+	/* for the web address, one for each kind: the last word counts */
+	struct call {
+		char *json;        /* NULL: nothing to tell */
+		unsigned tries;
+		uint64_t version;  /* of json: another one may come while this one is on its way */
+		bool under_way;
+	} calls[ALARM_COUNT];
 
 	int64_t next_ms; /* the timer's own */
 };
@@ -93,7 +104,97 @@ static struct str filled(struct arena *a, const char *pattern, int64_t value, in
 	return arena_fmt(a, pattern, (long long)value, (long long)limit);
 }
 
-static void tell(struct queue *q, enum alarm_kind kind, bool on, int64_t value, int64_t limit)
+/* ---- the web address ---- */
+
+struct calling {
+	struct queue_alarm *alarm;
+	enum alarm_kind kind;
+	uint64_t version;
+};
+
+static void on_called(void *ctx, struct message *reply, const struct err *err)
+{
+	struct calling *k = ctx;
+	struct queue_alarm *a = k->alarm;
+	bool good = reply && reply->type == MSG_fetch_result && reply->fetch_result.code == 0;
+	lock_take(&a->lock);
+	struct call *c = &a->calls[k->kind];
+	c->under_way = false;
+	if (c->version == k->version && (good || ++c->tries >= CALL_TRIES)) {
+		free(c->json);
+		c->json = NULL;
+	}
+	lock_drop(&a->lock);
+	if (!good)
+		log_event(LOG_WARN, "alarm.webhook.failed", K_CSTR(rule, alarm_name(k->kind)),
+			  K_STR(why, reply ? reply->fetch_result.why : str_of(err->text)));
+	free(k);
+}
+
+static void call(struct queue_alarm *a, enum alarm_kind kind, const struct https_url *url, struct str json,
+		 uint64_t version)
+{
+	struct channel *ch = role_channel(a->role, CHANNEL_RELAY, ROLE_RELAY, 0);
+	struct message m = {.type = MSG_fetch, .fetch = {url->host, url->path, url->port, json}};
+	struct calling *k = mem_new(struct calling);
+	struct err err = {0};
+	*k = (struct calling){a, kind, version};
+	if (!ch)
+		err_set(&err, ERR_NOT_FOUND, "relay.enabled is off");
+	if (!ch || !channel_call_async(ch, &m, CALL_WAIT_MS, on_called, k, &err))
+		on_called(k, NULL, &err);
+}
+
+/* What is not told yet; tried again with each look. */
+static void call_all(struct queue_alarm *a, const struct config *c)
+{
+	struct https_url url;
+	if (!https_url_parse(config_str(c, SETTING_ALARM_WEBHOOK), &url))
+		return;
+	for (int k = 0; k < ALARM_COUNT; k++) {
+		ARENA_SCOPED arena = arena_new();
+		lock_take(&a->lock);
+		struct call *waiting = &a->calls[k];
+		bool due = waiting->json && !waiting->under_way;
+		struct str json = due ? arena_str(arena, str_of(waiting->json)) : STR_NONE;
+		uint64_t version = waiting->version;
+		waiting->under_way |= due;
+		lock_drop(&a->lock);
+		if (due)
+			call(a, (enum alarm_kind)k, &url, json, version);
+	}
+}
+
+static void call_later(struct queue_alarm *a, const struct config *c, enum alarm_kind kind, bool on,
+		       int64_t value, int64_t limit, struct str ko, struct str en)
+{
+	BUF_SCOPED out = {0};
+	struct json_writer w;
+	if (!config_str(c, SETTING_ALARM_WEBHOOK).n)
+		return;
+	json_write_init(&w, &out);
+	json_write_object_begin(&w);
+	json_write_member_cstr(&w, "alarm", alarm_name(kind));
+	json_write_member_cstr(&w, "state", on ? "raised" : "cleared");
+	json_write_member_str(&w, "host", config_str(c, SETTING_HOSTNAME));
+	json_write_member_int(&w, "time", clock_wall_s());
+	json_write_member_int(&w, "value", value);
+	json_write_member_int(&w, "limit", limit);
+	json_write_member_str(&w, "text", en);
+	json_write_member_str(&w, "text_ko", ko);
+	json_write_object_end(&w);
+	buf_byte(&out, 0);
+	LOCK_SCOPED(&a->lock);
+	struct call *k = &a->calls[kind];
+	free(k->json);
+	k->json = mem_alloc(out.n);
+	memcpy(k->json, out.p, out.n);
+	k->tries = 0;
+	k->version++;
+}
+
+static void tell(struct queue_alarm *a, const struct config *c, struct queue *q, enum alarm_kind kind,
+		 bool on, int64_t value, int64_t limit)
 {
 	ARENA_SCOPED arena = arena_new();
 	int64_t unit = kind == ALARM_QUEUE_AGE ? 60 : 1;
@@ -105,6 +206,7 @@ static void tell(struct queue *q, enum alarm_kind kind, bool on, int64_t value, 
 	struct str subject_ko = arena_fmt(arena, "%s: %s", on ? "경보" : "경보 해제", alarm_name(kind));
 	struct str subject_en = arena_fmt(arena, "%s: %s", on ? "alarm" : "all clear", alarm_name(kind));
 	struct err err = {0};
+	call_later(a, c, kind, on, value, limit, ko, en);
 	log_event(LOG_WARN, on ? "alarm.raised" : "alarm.cleared", K_CSTR(rule, alarm_name(kind)),
 		  K_INT(value, value), K_STR(why, en));
 	if (!queue_tell_postmaster(q, subject_ko, subject_en, text, &err))
@@ -212,7 +314,8 @@ void queue_alarm_tick(struct queue_alarm *a, struct queue *q)
 	if (changes.n)
 		keep(a);
 	for (size_t i = 0; i < changes.n; i++)
-		tell(q, changes.v[i].kind, changes.v[i].on, changes.v[i].value, changes.v[i].limit);
+		tell(a, c, q, changes.v[i].kind, changes.v[i].on, changes.v[i].value, changes.v[i].limit);
+	call_all(a, c);
 }
 
 /* ---- what comes from elsewhere ---- */

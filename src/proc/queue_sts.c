@@ -205,6 +205,7 @@ static void on_record(void *ctx, struct message *reply, const struct err *err)
 	struct err bad = {0};
 	m.fetch.host = arena_cat(f->arena, STR("mta-sts."), f->domain);
 	m.fetch.path = STR("/.well-known/mta-sts.txt");
+	m.fetch.port = 443;
 	if (!wanted || !channel_call_async(role_channel(f->sts->role, CHANNEL_RELAY, ROLE_RELAY, 0), &m,
 					   FETCH_WAIT_MS, on_fetched, f, &bad))
 		answer(f);

@@ -552,14 +552,15 @@ static bool fetch(struct work *w, struct str host, struct str path, struct str *
 
 	if (!r.context)
 		return err_set(err, ERR_TEMP, "there are no trusted roots to verify with");
-	add_named(w, &t, host, HTTPS_PORT);
+	add_named(w, &t, host, (uint16_t)w->job.port);
 	if (!t.n)
 		return err_set(err, t.temp ? ERR_TEMP : ERR_NOT_FOUND, "%.*s has no address", STR_ARG(host));
 	for (size_t i = 0; i < t.n; i++) {
 		err_clear(err);
 		r.address = t.v[i].address;
 		r.address_len = t.v[i].len;
-		if (https_get(&r, w->arena, out, err))
+		if (w->job.content.n ? https_post_json(&r, w->job.content, w->arena, err)
+				     : https_get(&r, w->arena, out, err))
 			return true;
 	}
 	return false;
@@ -594,6 +595,8 @@ static void on_fetch(struct relay_role *relay, struct channel *ch, uint64_t id, 
 	w->until_ms = clock_mono_ms() + FETCH_MS;
 	w->job.domain = arena_str(w->arena, m->host);
 	w->job.hosts = arena_str(w->arena, m->path);
+	w->job.port = m->port ? (uint16_t)m->port : HTTPS_PORT;
+	w->job.content = arena_str(w->arena, m->json);
 	net_run(relay->role->net, fetch_main, w);
 }
 
