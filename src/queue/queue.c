@@ -101,6 +101,7 @@ bool was_ended(struct queue *q, const struct id *id, uint32_t action)
 {
 	char key[ID_LEN + 4];
 	ended_key(key, id, action);
+	LOCK_SCOPED(&q->lock); /* it goes when nobody of an earlier life is left */
 	return q->ended && map_get(q->ended, (struct str){key, sizeof key}) != NULL;
 }
 
@@ -108,7 +109,8 @@ bool was_only_placed(struct queue *q, const struct id *id, uint32_t action)
 {
 	char key[ID_LEN + 4];
 	ended_key(key, id, action);
-	return map_get(q->ended, (struct str){key, sizeof key}) == q->arena;
+	LOCK_SCOPED(&q->lock);
+	return q->ended && map_get(q->ended, (struct str){key, sizeof key}) == q->arena;
 }
 
 void job_add(struct queue *q, struct job *j)
@@ -480,8 +482,27 @@ static int pressure_now(struct queue *q)
 	return fill > 90 ? 2 : fill > 60 ? 1 : 0;
 }
 
+/* What an earlier life has ended is known until its last message has been looked at again. */
+static void forget_ended(struct queue *q)
+{
+	LOCK_SCOPED(&q->lock);
+	if (!q->ended || !q->started || q->unplanned_n || placing_recovered(q))
+		return;
+	for (const struct source *s = q->sources; s; s = s->next) {
+		if (s->read < s->recovered_to)
+			return;
+	}
+	for (const struct item *i = q->items; i; i = i->next) {
+		if (!i->states)
+			return;
+	}
+	map_free(q->ended);
+	q->ended = NULL;
+}
+
 void queue_tick(struct queue *q)
 {
+	forget_ended(q);
 	lock_take(&q->lock);
 	bool due = q->started && q->changes != q->checkpointed && !q->checkpointing;
 	int level = q->pressure;
@@ -529,7 +550,9 @@ static void note(struct queue *q, const struct id *id, uint32_t action, void *ho
 {
 	char key[ID_LEN + 4];
 	ended_key(key, id, action);
-	map_put(q->ended, (struct str){key, sizeof key}, how);
+	LOCK_SCOPED(&q->lock);
+	if (q->ended)
+		map_put(q->ended, (struct str){key, sizeof key}, how);
 }
 
 void note_ended(struct queue *q, const struct id *id, uint32_t action)
