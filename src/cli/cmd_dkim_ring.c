@@ -371,6 +371,15 @@ int cmd_dkim_rotate(struct cli *cli)
 					 "도메인에 키가 없습니다. pabal dkim generate로 만드십시오"));
 	if (code == 0)
 		code = cli_ring_changed(cli);
+	if (code == 0 && !cli->json)
+		cli_print(cli, "%s\n",
+			  cli_text(cli,
+				   "; Put these beside the old ones. The old keys sign until the DNS has "
+				   "the new; see "
+				   "pabal dkim list.",
+				   "; 이전 레코드 옆에 등록하십시오. DNS에 새 키가 나타날 때까지 이전 "
+				   "키로 서명합니다. "
+				   "pabal dkim list를 보십시오."));
 	for (size_t i = 0; i < n; i++) {
 		if (code == 0)
 			say_record(cli, &made[i]);
