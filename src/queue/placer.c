@@ -194,7 +194,7 @@ static void message_of(struct new_message *m, const struct job *j, struct arena 
 static bool find_mailbox(struct account *account, const struct action *x, struct arena *a, struct str *out,
 			 struct err *err)
 {
-	*out = x->mailbox;
+	*out = arena_str(a, x->mailbox); /* used when the first job and its item may be gone */
 	return !str_eq(x->mailbox, STR(MAILBOX_OF_JUNK)) ||
 	       mailbox_special(account, USE_JUNK, a, out, err);
 }
