@@ -164,6 +164,8 @@ enum step cmd_esearch(struct imap *s, struct command *c)
 	for (; r->at < r->n; r->at++) {
 		if (imap_out_pending(s) > CONN_OUT_HIGH)
 			return STEP_OUTPUT;
+		if (!r->swapped && imap_turn_over(s))
+			return STEP_AGAIN;
 		if (!r->swapped && !enter(s, r))
 			continue;
 		if (find_step(s, &r->find) != STEP_DONE)

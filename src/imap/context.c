@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SORT_ADDS_MORE = 10000 };
+enum {
+	SORT_ADDS_MORE = 10000,
+	FILES_MAX = 5000, /* opened at one update, for one program */
+};
 
 struct context {
 	struct context *next;
@@ -23,6 +26,7 @@ struct context {
 	size_t n;
 	struct sorting sorting; /* of SORT */
 	size_t adds;            /* its values are not given back */
+	size_t files;           /* opened at this update */
 };
 
 static void context_free(struct context *x)
@@ -295,11 +299,33 @@ void context_vanished(struct imap *s, const struct view_changes *ch)
 		change_all(s, x, list, n);
 }
 
+/* Does each of those that changed, or are new, match now? The number of them. */
+static size_t look_again(struct imap *s, struct context *x, const struct view_changes *ch, uint32_t first,
+			 struct change *list, size_t max)
+{
+	struct search search = search_of(s, x);
+	enum search_cost cost;
+	size_t n = 0;
+
+	x->files = 0;
+	for (size_t i = 0; i < max && x->files <= FILES_MAX; i++) {
+		uint32_t seq = i < ch->changed_n ? ch->changed[i] : first + (uint32_t)(i - ch->changed_n);
+		struct change *c = &list[n];
+		if (!view_msg(s->view, seq, &c->msg) || (n && c->msg.uid <= list[n - 1].uid))
+			continue;
+		c->uid = c->msg.uid;
+		c->seq = seq;
+		c->match = search_matches(&search, seq, &c->msg, &cost);
+		x->files += cost == SEARCH_COST_FILE;
+		n++;
+	}
+	return n;
+}
+
 void context_changed(struct imap *s, const struct view_changes *ch, uint32_t above_uid)
 {
 	uint32_t count = view_count(s->view);
 	uint32_t first = above_uid == UINT32_MAX ? count + 1 : view_seq_at_least(s->view, above_uid + 1);
-	enum search_cost cost;
 	struct context *next;
 
 	if (!s->contexts || (!ch->changed_n && first > count))
@@ -307,22 +333,9 @@ void context_changed(struct imap *s, const struct view_changes *ch, uint32_t abo
 	size_t max = ch->changed_n + (first <= count ? count - first + 1 : 0);
 	struct change *list = arena_array(s->arena, max, sizeof(*list));
 	for (struct context *x = s->contexts; x; x = next) {
-		struct search search = search_of(s, x);
-		size_t n = 0;
 		next = x->next;
-		for (size_t i = 0; i < max; i++) {
-			uint32_t seq = i < ch->changed_n ? ch->changed[i]
-							 : first + (uint32_t)(i - ch->changed_n);
-			struct change *c = &list[n];
-			if (!view_msg(s->view, seq, &c->msg) || (n && c->msg.uid <= list[n - 1].uid))
-				continue;
-			c->uid = c->msg.uid;
-			c->seq = seq;
-			c->match = search_matches(&search, seq, &c->msg, &cost);
-			n++;
-		}
-		change_all(s, x, list, n);
-		if (x->adds > x->sorting.n + SORT_ADDS_MORE) {
+		change_all(s, x, list, look_again(s, x, ch, first, list, max));
+		if (x->files > FILES_MAX || x->adds > x->sorting.n + SORT_ADDS_MORE) {
 			no_update(s, x->tag, "Too many changes");
 			drop(s, x->tag);
 		}
