@@ -81,8 +81,8 @@ static size_t urls_of(const struct append_item *item)
 static bool all_contents(struct imap *s, struct append_run *r, struct err *err)
 {
 	struct append *a = r->a;
-	const struct append_text *text = a->texts;
 	struct url_reader urls;
+	size_t text = 0; /* the next one */
 	uint64_t total = 0, limit = append_limit(s);
 	bool ok = true;
 
@@ -95,7 +95,8 @@ static bool all_contents(struct imap *s, struct append_run *r, struct err *err)
 		const struct append_item *item = &r->args.items[i];
 		size_t n = urls_of(item);
 		if (n)
-			ok = catenate(r, &urls, item, &a->messages[i], text, err);
+			ok = catenate(r, &urls, item, &a->messages[i],
+				      text < a->texts_n ? &a->texts[text] : NULL, err);
 		if (ok && a->messages[i].failed)
 			ok = err_set(err, ERR_TEMP, "no room for the message now");
 		if (ok && !a->messages[i].size)
