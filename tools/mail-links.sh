@@ -9,7 +9,8 @@ set -eu
 what=$1 program=$2 root=${3-}
 bin=${program%/*}
 
-for name in /usr/sbin/sendmail /usr/lib/sendmail "$bin/mailq" "$bin/newaliases"; do
+for name in /usr/sbin/sendmail /usr/lib/sendmail "$bin/mailq" "$bin/newaliases" "$bin/postqueue" \
+	"$bin/postsuper"; do
 	path=$root$name
 	ours=no
 	if [ -L "$path" ] && [ "$(readlink "$path")" = "$program" ]; then ours=yes; fi

@@ -320,8 +320,11 @@ static int prepare(struct cli *cli)
 	int first;
 	if (is_sendmail(cli, &first))
 		return cli_sendmail(cli, first);
+	int rc;
+	if (cli_is_postfix(cli, own_name(cli), &rc))
+		return rc;
 	verb_of_name(cli, &in);
-	int rc = take_common(cli, &in);
+	rc = take_common(cli, &in);
 	if (rc != 0)
 		return rc;
 	file_of_directory(cli);

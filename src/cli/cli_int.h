@@ -30,6 +30,8 @@ const char *cli_suggest(struct str words);
 struct str cli_join(struct arena *a, const struct str *v, size_t n);
 /* sendmail's own options from argv[first] on. */
 int cli_sendmail(struct cli *cli, int first);
+/* Called as postqueue or postsuper: all is done. */
+bool cli_is_postfix(struct cli *cli, struct str name, int *out_code);
 
 /* The command whose words v begins with, most words first; *out_words: how many. */
 const struct cli_command *cli_match(const struct str *v, size_t n, size_t *out_words);

@@ -517,6 +517,41 @@ def test_mailq(make_pabal, tmp_path):
     assert done.returncode == 0 and done.stdout == p.cli("queue", "list").stdout
 
 
+def test_habits_of_postfix(make_pabal, sink, tmp_path):
+    """postqueue and postsuper, by name."""
+    p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port) + "queue { retry_min = 1h }\n")
+    sink.answer = lambda verb, s: "451 4.3.0 later" if verb == "RCPT" else None
+
+    def call(name, *words, stdin=None):
+        (tmp_path / name).exists() or (tmp_path / name).symlink_to(PROGRAM)
+        return subprocess.run([tmp_path / name, "--config", p.config, *words], capture_output=True, text=True, timeout=30,
+                              env=p.env, check=False, input=stdin)
+    assert call("postqueue", "-p").stdout == "Mail queue is empty\n"
+    for name in "abc":
+        submit(p, "%s@%s.example" % (name, name), subject=name)
+    wait_until(lambda: [r["state"] for r in waiting(p)] == ["deferred"] * 3, 20, "not deferred", 0.1)
+    ids = {r["recipient"][0]: r["id"] for r in waiting(p)}
+    shown = call("postqueue", "-p").stdout.splitlines()
+    assert shown[0].startswith("-Queue ID-") and shown[-1] == "-- 1 Kbytes in 3 Requests."
+    assert any(s.startswith(ids["a"] + " ") and s.endswith(p.address("test1")) for s in shown)
+    assert any(s.strip() == "(451 4.3.0 later)" for s in shown) and any(s.strip() == "a@a.example" for s in shown)
+    rows = [json.loads(s) for s in call("postqueue", "-j").stdout.splitlines()]
+    assert {r["queue_id"] for r in rows} == set(ids.values()) and rows[0]["queue_name"] == "deferred"
+    assert rows[0]["recipients"][0]["delay_reason"] == "451 4.3.0 later"
+
+    assert call("postsuper", "-h", ids["a"]).stderr == "postsuper: Placed on hold: 1 message\n"
+    assert call("postsuper", "-h", "-", stdin=ids["b"] + "\n").stderr == "postsuper: Placed on hold: 1 message\n"
+    assert ids["a"] + "!" in call("postqueue", "-p").stdout
+    assert call("postsuper", "-d", ids["b"]).stderr == "postsuper: Deleted: 1 message\n"
+    assert call("postsuper", "-x", "ALL").returncode == 64
+    sink.answer = lambda verb, s: None
+    assert call("postqueue", "-f").returncode == 0
+    sink.wait(1)
+    assert call("postsuper", "-H", "ALL").stderr.startswith("postsuper: Released from hold: ")
+    sink.wait(2)
+    wait_empty(p)
+
+
 def test_pauses_survive_a_restart(make_pabal, sink):
     p = make_pabal(settings=routes("* [127.0.0.1]:%d" % sink.port))
     sink.answer = lambda verb, s: "421 4.7.0 go away for now" if verb == "CONNECT" else None
