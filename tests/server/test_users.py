@@ -11,7 +11,8 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change users")
 
-USERS = {"vmail": 6000, "smtp": 6101, "login": 6102, "auth": 6103, "keys": 6104, "log": 6105}
+USERS = {"vmail": 6000, "smtp": 6101, "login": 6102, "auth": 6103, "keys": 6104, "log": 6105,
+         "dns": 6106, "relay": 6107}
 SETTINGS = "process {\n%s\n}" % "\n".join('user_%s = "%d:%d"' % (n, i, i) for n, i in USERS.items())
 
 
@@ -36,8 +37,8 @@ def test_each_role_has_its_own(make_pabal):
     p = make_pabal(settings=SETTINGS, start=False)
     give_directory(p)
     p.start()
-    assert uids(p) == {"log": 6105, "keys": 6104, "auth": 6103, "smtp": 6101, "login": 6102, "mailbox-0": 6000,
-                       "mailbox-1": 6000, "queue": 6000}
+    assert uids(p) == {"log": 6105, "keys": 6104, "auth": 6103, "smtp": 6101, "login": 6102, "dns": 6106,
+                       "mailbox-0": 6000, "mailbox-1": 6000, "queue": 6000}
     status = p.status()
     assert status["separate_users"]
     assert os.stat("/proc/%d" % status["pid"]).st_uid == 0
