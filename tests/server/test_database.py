@@ -86,6 +86,27 @@ def test_nothing_old(make_pabal, mariadb):
     wait_until(lambda: rcpt(p, p.address("test1")) == 250, 10)
 
 
+def test_slow_look_ups_hold_up_no_login(make_pabal, mariadb):
+    """Another client has the aliases locked: look-ups of recipients wait for it, logins do not."""
+    p = make_pabal(start=False, settings="directory { timeout = 1m }")
+    own(p, mariadb)
+    mysql = ["mariadb", "--no-defaults", "-u", "root", "-S", str(mariadb.socket), "-N", "-B", "--unbuffered"]
+    with subprocess.Popen(mysql, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as lock:
+        lock.stdin.write("LOCK TABLES pabal.aliases WRITE; SELECT 'locked';\n")
+        lock.stdin.flush()
+        assert lock.stdout.readline() == "locked\n"
+        with p.smtp() as s:
+            s.ehlo()
+            s.mail("a@example.net")
+            s.putcmd("RCPT TO:<%s>" % p.address("test1"))
+            wait_until(lambda: p.role("auth")["detail"]["lookups"] > 0)
+            p.imap("test1").logout()
+            p.imap("test2").logout()
+            lock.stdin.close()  # the lock ends
+            assert s.getreply()[0] in (250, 451)
+    assert rcpt(p, p.address("test2")) == 250
+
+
 def test_classic_tables(make_pabal, mariadb, tmp_path):
     """R19-R22, R25, R37, R59: SELECT rights, both kinds of hashes, names in any case."""
     guide = Guide(mariadb, tmp_path)
