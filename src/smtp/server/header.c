@@ -164,10 +164,34 @@ static bool check_authors(struct smtp_session *s, struct smtp_tx *tx, struct str
 	return mailboxes > 0;
 }
 
+/* Where a login may write any author: another domain than its own still signs only for whom an address
+ * there belongs to. */
+static void authorise_author(struct smtp_session *s, struct smtp_tx *tx, struct str body)
+{
+	ARENA_SCOPED a = arena_new();
+	struct str own = buf_str(&s->account);
+	struct address_list list;
+	address_list_parse(a, body, &list);
+	own = str_from(own, str_find_last_byte(own, '@') + 1);
+	for (size_t i = 0; i < list.n; i++) {
+		struct address author = {list.at[i].local, list.at[i].domain};
+		if (list.at[i].kind != ADDRESS_ITEM_MAILBOX || !author.local.p || !author.domain.p)
+			continue;
+		if (!str_eq_nocase(author.domain, own))
+			(void)smtp_tx_sender(s, tx, address_str(a, author), true);
+		return;
+	}
+}
+
 static bool check_owner(struct smtp_session *s, struct smtp_tx *tx, const struct seen *seen)
 {
-	if (s->account.n == 0 || !config_bool(s->config, SETTING_SMTP_CHECK_SENDER))
+	if (s->account.n == 0)
 		return true;
+	if (!config_bool(s->config, SETTING_SMTP_CHECK_SENDER)) {
+		if (seen->from)
+			authorise_author(s, tx, seen->from_body);
+		return true;
+	}
 	if (seen->from > 1 || seen->sender > 1) {
 		smtp_tx_fail(tx, OUTCOME_CONTENT_INVALID, "more than one From or Sender field");
 		return false;
