@@ -171,6 +171,7 @@ enum step cmd_sort(struct imap *s, struct command *c)
 			return step;
 	}
 	struct sort_run *r = c->state;
+	const struct uid_set none = {};
 	if (find_step(s, &r->find) != STEP_DONE)
 		return STEP_AGAIN;
 	if (r->find.search.err.kind != ERR_NONE)
@@ -179,7 +180,7 @@ enum step cmd_sort(struct imap *s, struct command *c)
 	if (r->args.returns & SEARCH_SAVE)
 		save(s, r);
 	if (r->args.returns & SEARCH_UPDATE)
-		context_new(s, c, r->arguments, (struct uid_set){}, &r->sorting);
+		context_new(s, c, r->arguments, none, &r->sorting);
 	if (!r->args.has_return)
 		write_sort(s, r);
 	else if (r->args.returns != SEARCH_SAVE)

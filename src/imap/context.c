@@ -113,8 +113,9 @@ static void fix_numbers(struct imap *s, struct context *x, struct search_key *k)
 static struct search search_of(struct imap *s, struct context *x)
 {
 	struct search search = {.view = s->view, .root = x->args.root, .scratch = s->scratch};
+	const struct uid_set none = {};
 
-	search_prepare(&search, (struct uid_set){}, s->arena);
+	search_prepare(&search, none, s->arena);
 	return search;
 }
 
