@@ -471,9 +471,14 @@ static bool has_keys(const struct table *t, struct str domain)
 /* A notice has MAILER-DAEMON at this host as its author: this host's key, else its domain's. */
 static bool find_own_domain(struct signing *s, const struct table *t)
 {
+	struct header_field f;
 	struct str names[] = {config_str(s->config, SETTING_HOSTNAME),
 			      config_str(s->config, SETTING_MYDOMAIN)};
 
+	/* keys signs no other one without a ticket: it would wait for ever */
+	if (!str_eq_nocase(s->author, names[0]) || !header_find(s->header, STR("From"), &f) ||
+	    str_find_nocase(f.body, STR("<MAILER-DAEMON@")) == STR_NPOS)
+		return false;
 	for (size_t i = 0; i < 2; i++) {
 		struct str name = arena_lower(s->arena, names[i]);
 		if (has_keys(t, name)) {
