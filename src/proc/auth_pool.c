@@ -93,11 +93,16 @@ bool auth_pool_prepare(struct auth_role *a, struct sandbox *s, struct err *err)
 {
 	CONFIG_SCOPED c = role_config(a->role);
 	struct auth_pool *p;
+	int etc;
 
 	if (!directory_remote(a->directory))
 		return true;
 	look_at_files(c);
 	s->calls |= SANDBOX_NETWORK | SANDBOX_UNIX;
+	/* The names of servers are looked up at each connection: hosts, resolv.conf, nsswitch.conf; and the
+	 * authority's certificate is read. */
+	if (!role_open_dir(a->role, s, "/etc", SANDBOX_READ, &etc, err))
+		return false;
 	warm(a->directory);
 	p = mem_new(struct auth_pool);
 	p->auth = a;
