@@ -15,16 +15,27 @@ static bool is_entry_name(struct str name)
 		if (c <= ' ' || c > '~' || c == '*' || c == '%' || (c == '/' && i && name.p[i - 1] == '/'))
 			return false;
 	}
+	return true;
+}
+
+static bool is_known_tree(struct str name)
+{
 	return str_starts_nocase(name, STR("/private/")) || str_starts_nocase(name, STR("/shared/"));
 }
 
-static bool entry_name(struct parse *p, struct str *out)
+/* What DEPTH may be asked of besides (RFC 5464 4.2.2). */
+static bool is_whole_tree(struct str name)
+{
+	return str_eq_nocase(name, STR("/private")) || str_eq_nocase(name, STR("/shared"));
+}
+
+static bool entry_name(struct parse *p, bool may_be_tree, struct str *out)
 {
 	struct scan at = p->s;
 
 	if (!parse_astring(p, out))
 		return false;
-	if (is_entry_name(*out))
+	if (is_entry_name(*out) && (is_known_tree(*out) || (may_be_tree && is_whole_tree(*out))))
 		return true;
 	p->s = at;
 	return parse_fail(p, "Invalid entry name");
@@ -48,7 +59,7 @@ bool parse_metadata_names(struct parse *p, struct metadata_args *out)
 
 	out->list = scan_byte(&p->s, '(');
 	do {
-		if (!(e = new_entry(p, out)) || !entry_name(p, &e->name))
+		if (!(e = new_entry(p, out)) || !entry_name(p, true, &e->name))
 			return false;
 	} while (out->list && scan_byte(&p->s, ' '));
 	return !out->list || parse_char(p, ')');
@@ -128,7 +139,7 @@ bool parse_setmetadata(struct parse *p, struct metadata_args *out)
 	if (!place(p, out) || !parse_char(p, '('))
 		return false;
 	do {
-		if (!(e = new_entry(p, out)) || !entry_name(p, &e->name) || !parse_sp(p) ||
+		if (!(e = new_entry(p, out)) || !entry_name(p, false, &e->name) || !parse_sp(p) ||
 		    !value(p, &e->value))
 			return false;
 	} while (scan_byte(&p->s, ' '));
