@@ -93,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_init(&f, config);
 	inet_pton(AF_INET, data[0] & 16 ? "127.0.0.1" : "192.0.2.9", &peer.addr.v4.sin_addr);
 	me = (struct net_network){peer, 32};
-	f.listener.kind = data[0] % 3;
+	f.listener.kind = data[0] & 128 ? SMTP_LOCAL : (enum smtp_kind)(data[0] % 3);
 	f.listener.tls = data[0] & 64 ? SMTP_TLS_REQUIRED : SMTP_TLS_MAY;
 	f.listener.xclient_from = (struct net_networks){&me, data[0] & 8 ? 1 : 0};
 	fake_open(&c, &f, &peer, data[0] & 16 ? "127.0.0.1" : "192.0.2.9", data[0] & 32);
