@@ -475,6 +475,7 @@ static void learn_facts(struct account *a, const struct account_facts *f)
 	slab_str_free(a->language);
 	a->language = slab_str(&a->store->slab, f->language);
 	a->id = f->id;
+	__atomic_store_n(&a->made, false, __ATOMIC_RELEASE); /* tidied at the first opening, as others are */
 	a->no_facts = false;
 }
 
