@@ -222,7 +222,9 @@ static void history_append(struct queue *q, const struct deferred *d, const stru
 void spool_again(struct queue *q, struct deferred *d, const struct put_off *p)
 {
 	if (p->tried) {
-		d->attempts += d->attempts < UINT16_MAX; /* it is ours: busy */
+		lock_take(&q->lock); /* it is ours, but lists read it */
+		d->attempts += d->attempts < UINT16_MAX;
+		lock_drop(&q->lock);
 		history_append(q, d, p);
 	}
 	LOCK_SCOPED(&q->lock);
