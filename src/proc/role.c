@@ -557,6 +557,7 @@ int role_main(struct str name, unsigned index)
 	if (!start(r, &err))
 		return say_failed(r, &err);
 	r->running = true;
+	malloc_trim(0); /* what preparing needed for a moment */
 	say_ready(r);
 	_exit(live(r)); /* no destructors beside running threads */
 }

@@ -716,7 +716,7 @@ bool queue_open(const struct queue_options *o, struct queue **out, struct err *e
 	struct replay *p = replay_of(q);
 	q->replay = p;
 	if (!spool_open(q, err) || !rules_open(q, err) || !suspects_load(q, err) ||
-	    !explain_load(o->explain, &q->explain, err) ||
+	    (o->relay.relay && !explain_load(o->explain, &q->explain, err)) ||
 	    !journal_open(&o->journal, replay_record, p, &q->journal, err)) {
 		queue_free(q);
 		return false;

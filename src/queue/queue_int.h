@@ -163,7 +163,7 @@ struct queue {
 	struct store *store;
 	int deferred_fd, done_fd, tmp_fd, hold_fd, damaged_fd;
 	struct remote *remote;
-	struct explain *explain; /* immutable */
+	struct explain *explain; /* immutable; NULL without relay */
 	struct rules *rules;
 	pthread_t planner;
 	bool started, stopping;
