@@ -41,20 +41,24 @@ static bool side_open(struct batch *b, struct item *i, const char *name, struct 
 	return true;
 }
 
-/* Passed over for good: what it is stays in spool/damaged. */
-static bool give_up(struct batch *b, const struct journal_record *r, const struct id *id, struct err *err)
+/* Passed over for good. What it is stays in spool/damaged: its segment, whose checksums are right, will be
+ * used again. */
+static bool give_up(struct batch *b, const struct journal_record *r, const struct id *id, const char *why,
+		    struct err *err)
 {
 	struct queue *q = b->q;
+	struct id name = id ? *id : id_new();
 	struct err bad = {0};
 	FD_SCOPED side = -1;
 	if (r->side && !journal_reader_side(b->source->reader, r->side, &side, &bad) && bad.kind == ERR_IO) {
 		*err = bad;
 		return false;
 	}
-	if (!spool_keep_record(q, id, r->content, side, err))
+	if (r->type == JOURNAL_MESSAGE && !spool_keep_record(q, &name, r->content, side, err))
 		return false;
+	log_context(STR_NONE, id_str(&name), STR_NONE);
 	log_event(LOG_ERROR, "queue.record.damaged", K_STR(journal, b->source->name), K_INT(seq, r->seq),
-		  K_CSTR(cause, "reading it has crashed the queue again and again"));
+		  K_CSTR(cause, why));
 	LOCK_SCOPED(&q->lock);
 	b->source->read = r->seq;
 	return true;
@@ -68,7 +72,7 @@ static bool read_record(void *ctx, const struct journal_record *r, struct err *e
 	bool named = r->type == JOURNAL_MESSAGE && message_record_id(r->content, &id);
 	log_context(STR_NONE, named ? id_str(&id) : STR_NONE, STR_NONE);
 	if (named && suspicion(q, &id) >= GIVE_UP_CRASHES)
-		return give_up(b, r, &id, err);
+		return give_up(b, r, &id, "reading it has crashed the queue again and again", err);
 	fault_crash("read", r->content);
 	struct item *i = item_new(q);
 	struct err bad = {0};
@@ -83,25 +87,22 @@ static bool read_record(void *ctx, const struct journal_record *r, struct err *e
 		ok = !r->side || side_open(b, i, r->side, &bad);
 	}
 	if (!ok && bad.kind == ERR_IO) { /* want of descriptors, the disk: the record is read once more */
+		fd_close(&i->side_fd);
 		arena_free(i->arena);
 		*err = bad;
 		return false;
 	}
-	/* A damaged record is passed over: its journal keeps the segment aside (journal.damage). */
+	if (!ok) { /* of another version, or without its side file */
+		fd_close(&i->side_fd);
+		arena_free(i->arena);
+		return give_up(b, r, named ? &id : NULL, bad.cause, err);
+	}
 	lock_take(&q->lock);
 	b->source->read = r->seq;
-	if (ok) {
-		i->prev_in_source = b->source->tail;
-		*i->prev_in_source = i;
-		b->source->tail = &i->next_in_source;
-	}
+	i->prev_in_source = b->source->tail;
+	*i->prev_in_source = i;
+	b->source->tail = &i->next_in_source;
 	lock_drop(&q->lock);
-	if (!ok) {
-		log_event(LOG_ERROR, "queue.record.damaged", K_STR(journal, b->source->name),
-			  K_INT(seq, r->seq), K_CSTR(cause, bad.cause));
-		arena_free(i->arena);
-		return true;
-	}
 	item_enter(q, i, 0);
 	b->items[b->n++] = i;
 	b->bytes += i->bytes;
