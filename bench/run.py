@@ -390,13 +390,17 @@ class Bench:
         server.stop()
         template = next(deferred.iterdir())
         load('spool', template, deferred, count, VMAIL, VMAIL, seconds=1800)
-        self.put(server, 'queued_start_seconds', server.start())
-        time.sleep(QUIET_SECONDS)
-        for _ in range(100):
-            waiting = json.loads(server.cli('queue', 'status', '--json'))
-            if waiting['deferred'] > count * 9 // 10:
-                break
+        begin = time.monotonic()
+        server.start()
+        while True:  # the doors answer at once, the queue when it has read its spool
+            with contextlib.suppress(BenchError):
+                if json.loads(server.cli('queue', 'top', '--json'))['senders'][0]['waiting'] > count * 9 // 10:
+                    break
+            if time.monotonic() - begin > LOAD_SECONDS:
+                raise BenchError('the queue does not come up')
             time.sleep(0.2)
+        self.put(server, 'queued_start_seconds', time.monotonic() - begin)
+        time.sleep(QUIET_SECONDS)
         self.put(server, 'queued_bytes', (procs.pss_kib(server.roots) - empty) * 1024 / count)
         for key, words in (('list', ('list', '--json')), ('find', ('list', '--domain', 'q500.test', '--json')),
                            ('status', ('status', '--json'))):
@@ -493,7 +497,7 @@ TABLE = [
     ('relay', 'messages of 100 recipients relayed/s', 'relay100_per_second', '{:,.1f}', 'more', 5),
     ('relay', 'rate with one of 10 destinations dead, %', 'dead_percent', '{:,.1f}', 'at least', 95),
     ('queued', 'memory per queued message of {queued:,}, bytes', 'queued_bytes', '{:,.0f}', 'at most', 300),
-    ('queued', 'start with them, s', 'queued_start_seconds', '{:,.1f}', 'at most', None),
+    ('queued', 'start until the queue answers, s', 'queued_start_seconds', '{:,.1f}', 'at most', None),
     ('queued', 'queue list, s', 'queued_list_seconds', '{:,.2f}', 'at most', None),
     ('queued', 'queue list of one domain, s', 'queued_find_seconds', '{:,.2f}', 'at most', None),
     ('queued', 'queue status, s', 'queued_status_seconds', '{:,.2f}', 'at most', None),

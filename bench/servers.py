@@ -20,7 +20,7 @@ BIG = f'big@{DOMAIN}'
 STANDARD_PORTS = {'smtp': 25, 'submission': 587, 'submissions': 465, 'lmtp': 24,
                   'imap': 143, 'imaps': 993, 'pop3': 110, 'pop3s': 995}
 TLS_FROM_THE_START = {'submissions', 'imaps', 'pop3s'}
-ANSWER_SECONDS = 300
+ANSWER_SECONDS = 30
 VMAIL = 6000  # uid and gid of the mail, as with virtual users; need not exist in passwd
 
 
