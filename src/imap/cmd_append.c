@@ -94,10 +94,12 @@ static bool all_contents(struct imap *s, struct append_run *r, struct err *err)
 	for (size_t i = 0; ok && i < r->args.items_n; i++) {
 		const struct append_item *item = &r->args.items[i];
 		size_t n = urls_of(item);
-		if (n)
+		/* Looked at first: of what could not be written, catenate() would take what there is. */
+		bool failed = a->messages[i].failed;
+		if (n && !failed)
 			ok = catenate(r, &urls, item, &a->messages[i],
 				      text < a->texts_n ? &a->texts[text] : NULL, err);
-		if (ok && a->messages[i].failed)
+		if (ok && (failed || a->messages[i].failed))
 			ok = err_set(err, ERR_TEMP, "no room for the message now");
 		if (ok && !a->messages[i].size)
 			ok = err_set(err, ERR_SYNTAX, "a message is empty");

@@ -248,7 +248,8 @@ void unit_enter(struct remote *r, struct unit *u)
 	bool first = !u->item->deferred;
 	if (first) {
 		young_add(r, u);
-		habit_sends(q, u->item->envelope.account, u->n);
+		if (!u->again)
+			habit_sends(q, u->item->envelope.account, u->n);
 	}
 	if (!q->o.relay.relay) {
 		if (unit_too_old(q, u->item))

@@ -51,12 +51,7 @@ void remote_poke(struct queue *q)
 
 void remote_send(struct queue *q, struct item *i, const struct action **actions, size_t n)
 {
-	struct unit *u = mem_new(struct unit);
-	u->queue = q;
-	u->item = i;
-	u->n = n;
-	u->actions = arena_array(i->arena, n, sizeof *u->actions);
-	memcpy(u->actions, actions, n * sizeof *actions);
+	struct unit *u = unit_new(q, i, actions, n);
 	remote_input(q->remote, (struct input){.kind = INPUT_UNIT, .unit = u});
 }
 
@@ -189,6 +184,7 @@ static void *remote_main(void *arg)
 		}
 		journal_hurry(r->q->journal);
 		int64_t wake = INT64_MAX;
+		units_again(r, &wake);
 		dest_take_due(r, &wake);
 		dest_begin_ready(r, &wake);
 		release_slow(r, &wake);
@@ -257,6 +253,11 @@ void remote_free(struct queue *q)
 		return;
 	while (r->dests)
 		dest_free(r, r->dests);
+	while (r->later) {
+		struct unit *u = r->later;
+		r->later = u->next;
+		unit_free(u);
+	}
 	while (r->first) {
 		struct input *in = r->first;
 		r->first = in->next;

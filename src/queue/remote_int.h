@@ -19,6 +19,7 @@ struct unit {
 	size_t n;
 	struct dest *dest;
 	uint64_t round;
+	bool again;                /* it was here before, and has no file */
 	/* result */
 	struct arena *arena;
 	struct relay_reply *replies;
@@ -97,6 +98,7 @@ struct remote {
 	struct dest *dests, *run, **run_tail;
 	int64_t forgot_us;
 	struct unit *young, **young_tail;
+	struct unit *later, **later_tail; /* come again at since_us */
 	size_t jobs;
 };
 
@@ -104,6 +106,9 @@ struct remote {
 void remote_input(struct remote *r, struct input in);
 
 /* unit.c */
+struct unit *unit_new(struct queue *q, struct item *i, const struct action **actions, size_t n);
+/* Those that could not be put off for want of room on the disk come again when their time is there. */
+void units_again(struct remote *r, int64_t *wake_us);
 void young_add(struct remote *r, struct unit *u);
 /* First attempts that began before since_us get files. */
 void release_older(struct remote *r, int64_t since_us);

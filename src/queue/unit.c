@@ -28,6 +28,7 @@
 enum {
 	SLOW_US = 2 * 1000000,   /* a first attempt that takes longer gets a file */
 	MOVING_US = 8 * 1000000,
+	LATER_US = 10 * 1000000, /* before one comes again that could not be filed */
 };
 
 /* ---- first attempts ---------------------------------------------------------------------- */
@@ -54,6 +55,17 @@ static void young_remove(struct unit *u)
 	else
 		r->young_tail = u->young_prev;
 	u->young_prev = NULL;
+}
+
+struct unit *unit_new(struct queue *q, struct item *i, const struct action **actions, size_t n)
+{
+	struct unit *u = mem_new(struct unit);
+	u->queue = q;
+	u->item = i;
+	u->n = n;
+	u->actions = arena_array(i->arena, n, sizeof *u->actions);
+	memcpy(u->actions, actions, n * sizeof *actions);
+	return u;
 }
 
 void unit_free(struct unit *u)
@@ -162,6 +174,31 @@ bool unit_hold(struct queue *q, struct unit *u)
 	return true;
 }
 
+static void unit_later(struct queue *q, struct item *i, const struct action **left, size_t n)
+{
+	struct remote *r = q->remote;
+	struct unit *u = unit_new(q, i, left, n);
+	u->again = true;
+	u->since_us = clock_mono_us() + LATER_US;
+	if (!r->later)
+		r->later_tail = &r->later;
+	*r->later_tail = u;
+	r->later_tail = &u->next;
+}
+
+void units_again(struct remote *r, int64_t *wake_us)
+{
+	int64_t now = clock_mono_us();
+	while (r->later && r->later->since_us <= now) {
+		struct unit *u = r->later;
+		r->later = u->next;
+		u->next = NULL;
+		unit_enter(r, u);
+	}
+	if (r->later && clock_wall_us() + r->later->since_us - now < *wake_us)
+		*wake_us = clock_wall_us() + r->later->since_us - now;
+}
+
 /* The rest is tried later. */
 void unit_put_off(struct queue *q, struct unit *u, const struct action **left, size_t n,
 			 struct put_off p)
@@ -186,9 +223,9 @@ void unit_put_off(struct queue *q, struct unit *u, const struct action **left, s
 		for (size_t k = 0; k < n; k++)
 			ended(q, u, left[k], ENDED_DEFERRED);
 	} else {
-		/* No room on the disk: the journal keeps it, and we come again. */
+		/* No room on the disk: the journal keeps it, and we come again, a little later. */
 		log_err(LOG_ERROR, "queue.defer.failed", &err);
-		remote_send(q, i, left, n);
+		unit_later(q, i, left, n);
 		for (size_t k = 0, j = 0; k < u->n; k++) { /* the others have ended */
 			if (j < n && u->actions[k] == left[j])
 				j++;
