@@ -97,13 +97,13 @@ static bool read_record(void *ctx, const struct journal_record *r, struct err *e
 		arena_free(i->arena);
 		return give_up(b, r, named ? &id : NULL, bad.cause, err);
 	}
+	item_enter(q, i, 0); /* before its number counts as read: queue_tick() asks who is left (forget_ended) */
 	lock_take(&q->lock);
 	b->source->read = r->seq;
 	i->prev_in_source = b->source->tail;
 	*i->prev_in_source = i;
 	b->source->tail = &i->next_in_source;
 	lock_drop(&q->lock);
-	item_enter(q, i, 0);
 	b->items[b->n++] = i;
 	b->bytes += i->bytes;
 	return b->n < BATCH_ITEMS && b->bytes < BATCH_BYTES;
