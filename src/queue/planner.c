@@ -97,7 +97,8 @@ static bool read_record(void *ctx, const struct journal_record *r, struct err *e
 		arena_free(i->arena);
 		return give_up(b, r, named ? &id : NULL, bad.cause, err);
 	}
-	item_enter(q, i, 0); /* before its number counts as read: queue_tick() asks who is left (forget_ended) */
+	/* Before its number counts as read: queue_tick() asks who is left (forget_ended). */
+	item_enter(q, i, 0);
 	lock_take(&q->lock);
 	b->source->read = r->seq;
 	i->prev_in_source = b->source->tail;
