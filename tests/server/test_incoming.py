@@ -55,8 +55,8 @@ def dns():
 
 
 def start(make_pabal, dns, settings=""):
-    return make_pabal(settings='mynetworks = {"192.0.2.0/24"}\ndns { servers = {"127.0.0.1:%d"} timeout = 2s }\n%s'
-                      % (dns.port, settings))
+    return make_pabal(settings='mynetworks = {"192.0.2.0/24"}\ndns { servers = {"127.0.0.1:%d"} timeout = 2s }\n'
+                               'sender_auth { check = yes }\n%s' % (dns.port, settings))
 
 
 def deliver(p, raw, sender):

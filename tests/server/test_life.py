@@ -13,7 +13,7 @@ import pytest
 
 from conftest import PROGRAM, alive, wait_until
 
-ROLES = {"log", "keys", "auth", "dns", "smtp", "login", "mailbox-0", "mailbox-1", "queue"}
+ROLES = {"log", "keys", "auth", "smtp", "login", "mailbox-0", "mailbox-1", "queue"}
 
 
 def greeting(pabal, service):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change 
 
 USERS = {"vmail": 6000, "smtp": 6101, "login": 6102, "auth": 6103, "keys": 6104, "log": 6105,
          "dns": 6106, "relay": 6107}
-SETTINGS = "process {\n%s\n}" % "\n".join('user_%s = "%d:%d"' % (n, i, i) for n, i in USERS.items())
+SETTINGS = "sender_auth { check = yes }\nprocess {\n%s\n}" % "\n".join('user_%s = "%d:%d"' % (n, i, i) for n, i in USERS.items())
 
 
 def uids(p):
