@@ -62,7 +62,8 @@ int run_spool(char **a)
 	ssize_t n = fd < 0 ? -1 : read(fd, whole, sizeof whole);
 	if (n < 64 || dir < 0 || !name || strlen(name + 1) < ID_LETTERS + 2)
 		die("spool: cannot read %s", a[0]);
-	/* magic 8, content length 8, plan length 4, plan, envelope length 4, envelope, content, check sum 4 */
+	/* magic 8, content length 8, plan length 4, plan, envelope length 4, envelope, content, check
+	 * sum 4 */
 	const unsigned char *u = (const unsigned char *)whole;
 	size_t at = 20 + (little_64(u + 16) & 0xffffffff);
 	at += 4 + (little_64(u + at) & 0xffffffff) + little_64(u + 8);

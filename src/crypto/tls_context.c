@@ -305,7 +305,8 @@ bool tls_context_client(const struct tls_client_settings *settings, struct tls_c
 		tls_context_unref(c);
 		return crypto_err(err, ERR_TEMP, "DANE cannot be set up");
 	}
-	if (settings->dane) /* the certificate itself is named: its names and dates say nothing (RFC 7672 3.1.1) */
+	/* the certificate itself is named: its names and dates say nothing (RFC 7672 3.1.1) */
+	if (settings->dane)
 		SSL_CTX_dane_set_flags(c->ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
 	if (!set_common(c, settings->min_version, settings->max_version, settings->ciphers,
 			settings->sigalgs, err) ||

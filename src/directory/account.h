@@ -55,7 +55,8 @@ bool account_list(struct directory *d, struct str domain, struct arena *a, struc
 		  struct err *err) MUST_CHECK;
 bool account_set(struct directory *d, struct str address, unsigned fields, const struct account *value,
 		 struct err *err) MUST_CHECK;
-/* The same password in stronger forms (R21): value's password and verifiers in place of the former hash, unless that
+/* The same password in stronger forms (R21): value's password and verifiers in place of the former
+ * hash, unless that
  * was changed meanwhile. When the password was set stays as it is. */
 bool account_rehash(struct directory *d, struct str address, struct str former, const struct account *value,
 		    struct err *err) MUST_CHECK;

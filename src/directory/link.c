@@ -18,8 +18,8 @@ bool link_allowed(struct directory_link *l, struct err *err)
 	int64_t now = clock_mono_ms(), until = atomic_load(l->away_until_ms);
 	if (until == 0 || l->trying)
 		return true;
-	if (now >= until &&
-	    atomic_compare_exchange_strong(l->away_until_ms, &until, now + 3 * (int64_t)l->options.timeout_ms)) {
+	if (now >= until && atomic_compare_exchange_strong(l->away_until_ms, &until,
+							   now + 3 * (int64_t)l->options.timeout_ms)) {
 		l->trying = true;
 		return true;
 	}

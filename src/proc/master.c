@@ -721,7 +721,8 @@ static bool take_lock(struct master *m, struct err *err)
 		if (pread(m->lock_fd, pid, sizeof(pid) - 1, 0) < 0)
 			pid[0] = 0;
 		return err_set(err, ERR_CONFLICT,
-			       "a server runs already with this run_dir (pid %.*s): see `pabal status`, or `pabal "
+			       "a server runs already with this run_dir (pid %.*s): see `pabal status`, "
+			       "or `pabal "
 			       "stop` it",
 			       (int)strcspn(pid, "\n"), pid);
 	}

@@ -14,6 +14,7 @@ struct sts;
 
 /* Before the sandbox: spool/mta-sts is opened below the spool. */
 bool sts_new(struct role *r, int spool_fd, struct sts **out, struct err *err) MUST_CHECK;
-/* done is called once, perhaps before this returns; policy NULL: there is none. It is valid during the call. */
+/* done is called once, perhaps before this returns; policy NULL: there is none. It is valid during the
+ * call. */
 typedef void sts_done(void *ctx, const struct mta_sts_policy *policy);
 void sts_find(struct sts *s, struct str domain, sts_done *done, void *ctx);

@@ -206,15 +206,18 @@ static void write_config(struct making *m, struct str hostname, struct buf *b)
 		"# Mail, journals, the directory database; sockets.\ndata_dir = data\nrun_dir = "
 		"\"%.*s\"\n\n",
 		STR_ARG(run_dir(m)));
-	buf_add(b, STR("# A certificate signed by itself: replace the files by real ones, then reload.\n"
-		       "tls {\n\tcertificate_files = \"tls/cert.pem\"\n\tkey_files = \"tls/key.pem\"\n}\n\n"
-		       "log {\n\tpath = \"log/pabal.log\"\n\tlevel = info\n}\n\n"
-		       "# Small journals: this is a place to try things.\n"
-		       "journal {\n\tsegment_size = 16M\n}\n\n"
-		       "# Only programs of this host can connect, so there are no strangers whose mail SPF, DKIM\n"
-		       "# and DMARC would have to be asked about. Where inet_interfaces lets others in, leave this\n"
-		       "# out, then restart.\n"
-		       "sender_auth {\n\tcheck = no\n}\n"));
+	buf_add(b,
+		STR("# A certificate signed by itself: replace the files by real ones, then reload.\n"
+		    "tls {\n\tcertificate_files = \"tls/cert.pem\"\n\tkey_files = \"tls/key.pem\"\n}\n\n"
+		    "log {\n\tpath = \"log/pabal.log\"\n\tlevel = info\n}\n\n"
+		    "# Small journals: this is a place to try things.\n"
+		    "journal {\n\tsegment_size = 16M\n}\n\n"
+		    "# Only programs of this host can connect, so there are no strangers whose mail SPF, "
+		    "DKIM\n"
+		    "# and DMARC would have to be asked about. Where inet_interfaces lets others in, "
+		    "leave this\n"
+		    "# out, then restart.\n"
+		    "sender_auth {\n\tcheck = no\n}\n"));
 	add_users(m, b);
 }
 

@@ -65,10 +65,11 @@ static bool cannot_make(const char *path, struct err *err)
 	int sys = errno;
 
 	err_sys(err, "mkdir %s", path);
-	return err_cause(err, "mkdir %s: %s%s", path, strerror(sys),
-			 sys == EACCES || sys == EROFS
-				 ? "; start the server as root, or choose other directories (data_dir, run_dir)"
-				 : "");
+	return err_cause(
+		err, "mkdir %s: %s%s", path, strerror(sys),
+		sys == EACCES || sys == EROFS
+			? "; start the server as root, or choose other directories (data_dir, run_dir)"
+			: "");
 }
 
 /* Each missing part of the path, so that nothing has to be made by hand (R63). */
