@@ -451,6 +451,7 @@ class Pabal(Server):
             routes = [f'"{name}{i}.test [{HOST}]:{port}"' for name, port in (('d', sink), ('dead', dead))
                       for i in range(10)]
             more = '\n# of the relay row\nsmtp { rate_messages = 0  rate_recipients = 0  rate_account_recipients = 0 }\n' \
+                'queue { brake_recipients = 0 }\n' \
                 'relay { enabled = yes }\nroutes = {' + ', '.join(routes) + '}\n'
         if queued:  # by MX, and no name server answers
             more = f'\n# of the relay row\nrelay {{ enabled = yes }}\ndns {{ servers = {{"{HOST}:{dead}"}} }}\n'
