@@ -658,14 +658,18 @@ static void test_server_hangs(void **state)
 	must(directory_open(c, &d, &err), &err, "open");
 	must(account_find(d, STR("test1@example.com"), w->a, &account, &err), &err, "find");
 	kill(server.pid, SIGSTOP);
+	assert_int_equal(server.pid, waitpid(server.pid, NULL, WUNTRACED)); /* it has stopped indeed */
 	for (int i = 0; i < 100; i++) {
 		must(account_find(d, STR("test1@example.com"), w->a, &account, &err), &err, "find");
 		assert_int_not_equal(0, account.id);
 		assert_false(account_find(d, STR("never@example.com"), w->a, &account, &err));
 		assert_int_equal(ERR_TEMP, err.kind);
+		/* It counts as away from here on: nobody waits, however long the rest takes. */
+		directory_stats(d, &stats);
+		assert_true(i > 0 || stats.away);
+		atomic_store(&d->facts->away_until_ms, INT64_MAX);
 	}
-	directory_stats(d, &stats);
-	assert_true(stats.away && stats.stale >= 100);
+	assert_true(stats.stale >= 100);
 	kill(server.pid, SIGCONT);
 	atomic_store(&d->facts->away_until_ms, 1);
 	must(account_find(d, STR("never@example.com"), w->a, &account, &err), &err, "find");
