@@ -54,7 +54,8 @@ def test_what_is_recorded(pabal):
     assert [a["command"] for a in acts if a["event"] == "admin.refused"] == ["account.add"]
     changed = [a for a in acts if a["event"] == "config.changed"]
     assert [(c["setting"], c["value"]) for c in changed] == [("smtp.max_recipients", "777")] and changed[0]["before"] != "777"
-    assert acts[0]["event"] == "server.start" and acts[-1]["event"] == "smtp.local"
+    # lines of two processes may meet in either order
+    assert acts[0]["event"] == "server.start" and [a["event"] for a in acts].count("smtp.local") == 1
     assert verify(pabal)["last"] == len(acts) == acts[-1]["number"]
 
 

@@ -273,7 +273,8 @@ def test_notices_of_our_own(world):
 
 def test_what_is_handed_on_is_sealed(world):
     """ARC (RFC 8617), where a domain for it is named; checked by dkimpy, which also makes the first set."""
-    p, sink, dns = world("dkim { seal_domain = %s }\nmynetworks = {\"192.0.2.0/24\"}\n" % DOMAIN,
+    p, sink, dns = world("dkim { seal_domain = %s }\nsender_auth { check = yes }\n"
+                         "mynetworks = {\"192.0.2.0/24\"}\n" % DOMAIN,
                          aliases=("out=far@away.example",))
     publish(dns, records_of(p, "generate", "--domain", DOMAIN, "--type", "rsa", "--selector", "s"))
     wait_state(p, "s", "active")
