@@ -91,7 +91,7 @@ const char *role_journal_path(struct role *r, enum role_id of, unsigned index)
 
 static void take_apart(struct role *r, const struct msg_role_apart *m)
 {
-	LOCK_SCOPED(&r->lock);
+	LOCK_SCOPED(&r->apart_lock);
 	struct role_apart **at = &r->aparts;
 
 	while (*at && !((*at)->index == m->index && str_eq(str_of((*at)->account), m->account)))
@@ -116,7 +116,7 @@ bool role_mailbox_runs(struct role *r, unsigned index)
 {
 	if (index < role_count(r, ROLE_MAILBOX))
 		return true;
-	LOCK_SCOPED(&r->lock);
+	LOCK_SCOPED(&r->apart_lock);
 	for (const struct role_apart *a = r->aparts; a; a = a->next)
 		if (a->index == index && !a->account[0])
 			return true;
@@ -126,7 +126,7 @@ bool role_mailbox_runs(struct role *r, unsigned index)
 unsigned role_mailbox_of(struct role *r, struct str account)
 {
 	if (__atomic_load_n(&r->aparts, __ATOMIC_ACQUIRE)) { /* hardly ever */
-		LOCK_SCOPED(&r->lock);
+		LOCK_SCOPED(&r->apart_lock);
 		for (const struct role_apart *a = r->aparts; a; a = a->next)
 			if (a->account[0] && str_eq(str_of(a->account), account))
 				return a->index;
@@ -516,6 +516,7 @@ static bool init(struct role *r, struct err *err)
 	struct log_ring *ring; /* until the process ends */
 
 	lock_init(&r->lock, LOCK_PROC);
+	lock_init(&r->apart_lock, LOCK_LEAF);
 	r->arena = arena_new();
 	snprintf(r->name, sizeof(r->name), "%s-%u", role_name(r->id), r->index);
 	log_init(r->name, LOG_INFO);

@@ -95,7 +95,8 @@ struct role {
 	struct arena *arena; /* process lifetime; start only */
 	unsigned generation;
 	unsigned counts[ROLE_COUNT]; /* processes of each role: the same for our life */
-	struct role_apart *aparts; /* guarded by lock, but to see whether there is any */
+	struct lock apart_lock; /* the store asks while it holds an account */
+	struct role_apart *aparts; /* guarded by apart_lock, but to see whether there is any */
 	uint32_t owner_uid; /* whose requests a control socket takes, beside root's */
 };
 
