@@ -296,7 +296,7 @@ def main():
     parser = argparse.ArgumentParser(description='Builds and tests pabal.')
     parser.add_argument('stages', nargs='*', metavar='STAGE', help=' '.join(STAGES))
     parser.add_argument('--jobs', type=int, default=os.cpu_count() or 2)
-    parser.add_argument('--fuzz-seconds', type=int, default=5)
+    parser.add_argument('--fuzz-seconds', type=int, default=3)
     parser.add_argument('--no-deps', action='store_true', help='do not look for missing packages')
     options = parser.parse_args()
     wanted = options.stages or STAGES
