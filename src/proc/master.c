@@ -594,7 +594,7 @@ static int next_timeout(const struct master *m)
 	if (m->stop_deadline_ms)
 		return 50;
 	for (const struct child *c = m->child; c < m->child + m->child_n; c++)
-		if (c->state == CHILD_DOWN && c->next_start_ms < next)
+		if (c->state == CHILD_DOWN && !c->ended && c->next_start_ms < next)
 			next = c->next_start_ms;
 	if (m->tell_status_ms && m->tell_status_ms < next)
 		next = m->tell_status_ms;

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,20 @@ def test_status_names_every_role_and_its_sandbox(pabal):
         assert r["detail"]["pss_kib"] > 0
         assert "landlock" in r["sandbox"] and "seccomp" in r["sandbox"]
     assert "PSS" in pabal.cli("status").stdout
+
+
+def test_nobody_works_while_there_is_nothing_to_do(pabal):
+    """Processor time of the master and of every role in a quiet second: a loop that never sleeps takes all of it."""
+    status = pabal.status()
+    pids = [status["pid"]] + [r["pid"] for r in status["roles"]]
+
+    def used():
+        stats = [Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split() for pid in pids]
+        return [int(s[11]) + int(s[12]) for s in stats]  # proc(5): utime, stime
+
+    before = used()
+    time.sleep(1)
+    assert max(b - a for a, b in zip(before, used())) < os.sysconf("SC_CLK_TCK") * 0.4
 
 
 def test_roles_hold_no_capabilities_and_no_privileges(pabal):
