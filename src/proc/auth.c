@@ -2,11 +2,11 @@
  * Copyright the pabal authors */
 /*
  * proc/auth.c: the auth role. Identity: pabal-auth. Sandbox: the directory's files. Descriptors:
- * control socket. Messages: SASL of the doors (auth_login.c), look-ups of smtp, queue and mailbox;
+ * control socket. Messages: SASL of the doors (auth_login.c), look-ups of smtp and queue;
  * tickets go to mailbox. Threads: a reader per channel, hashing (auth/verdict.h), control; with a
  * database server those that ask it (auth_pool.c), and sockets to it.
  *
- * The directory's only writer. After a change every cache is told to forget, before the command that
+ * The directory's only writer. After a change every cache has forgotten before the command that
  * made it is answered; sessions of an account whose password, state or protocols changed end.
  */
 
@@ -22,7 +22,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUOTA_WAIT_MS = 500, LOGIN_AGE_S = 24 * 3600 /* of a login that asks for other domains */ };
+enum {
+	QUOTA_WAIT_MS = 500,
+	FORGET_WAIT_MS = 1000,
+	LOGIN_AGE_S = 24 * 3600 /* of a login that asks for other domains */
+};
 
 static void *auth_create(struct role *r)
 {
@@ -362,11 +366,20 @@ static void auth_on_lost(void *ctx, struct channel *ch)
 
 /* ---- changes ------------------------------------------------------------------------------------ */
 
-static void post_all(struct role *r, enum channel_kind kind, const struct message *m)
+/* Returns when all caches are empty: the next look-up of any role is of the directory as it is now. A dead
+ * role forgets by dying; one that hangs gets the word too, and is not waited for beyond the time. */
+static void forget_everywhere(struct role *r)
 {
-	for (struct peer *p = r->peers; p < r->peers + r->peers_n; p++)
-		if (p->kind == kind)
-			(void)channel_post(p->ch, m); /* a dead one forgets by dying */
+	struct message q = {.type = MSG_invalidate}, reply;
+	int64_t end = clock_mono_ms() + FORGET_WAIT_MS;
+	ARENA_SCOPED arena = arena_new();
+	struct err ignored;
+
+	for (struct peer *p = r->peers; p < r->peers + r->peers_n; p++) {
+		int64_t left = end - clock_mono_ms();
+		if (p->kind == CHANNEL_LOOKUP)
+			(void)!channel_call(p->ch, &q, left > 0 ? left : 0, arena, &reply, &ignored);
+	}
 }
 
 /* Sessions of an account, or of "@domain". */
@@ -374,7 +387,9 @@ static void end_sessions(struct auth_role *a, struct str account)
 {
 	struct message m = {.type = MSG_account_end, .account_end.account = account};
 
-	post_all(a->role, CHANNEL_TICKET, &m);
+	for (struct peer *p = a->role->peers; p < a->role->peers + a->role->peers_n; p++)
+		if (p->kind == CHANNEL_TICKET)
+			(void)channel_post(p->ch, &m); /* the sessions of a dead one have ended */
 	if (account.n && account.p[0] != '@')
 		verdict_account_forget(a->verdicts, account);
 }
@@ -411,12 +426,11 @@ static void end_where_needed(struct auth_role *a, struct str request_json)
 static void on_control(void *ctx, struct str request, struct buf *reply)
 {
 	struct auth_role *a = ctx;
-	struct message forget = {.type = MSG_invalidate};
 
 	if (!directory_control(auth_control_directory(a), request, reply))
 		return;
-	post_all(a->role, CHANNEL_LOOKUP, &forget);
 	end_where_needed(a, request);
+	forget_everywhere(a->role);
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */
@@ -438,10 +452,9 @@ static void auth_configured(struct role *r)
 {
 	struct auth_role *a = r->state;
 	CONFIG_SCOPED c = role_config(r);
-	struct message forget = {.type = MSG_invalidate};
 
 	auth_pool_configured(a, c);
-	post_all(r, CHANNEL_LOOKUP, &forget);
+	forget_everywhere(r);
 }
 
 static bool auth_drained(struct role *r)

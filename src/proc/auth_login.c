@@ -417,7 +417,6 @@ static void run_find(struct auth_role *a, struct directory *d, struct question *
 
 static void advance(struct attempt *t, enum sasl_step step, struct err *err)
 {
-
 	switch (step) {
 	case SASL_CHALLENGE: answer(t, RESULT_CHALLENGE, sasl_challenge(t->sasl), STR_NONE, ""); return;
 	case SASL_NEED_VERDICT:

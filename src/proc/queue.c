@@ -336,6 +336,7 @@ static void queue_on_message(void *ctx, struct channel *ch, uint64_t id, struct 
 {
 	struct peer *p = ctx;
 	struct queue_role *q = p->role->state;
+	struct message done = {.type = MSG_invalidated};
 	char name[32];
 
 	if (m->type == MSG_accepted) {
@@ -343,6 +344,7 @@ static void queue_on_message(void *ctx, struct channel *ch, uint64_t id, struct 
 		queue_accepted(q->queue, str_of(name), m->accepted.seq);
 	} else if (m->type == MSG_invalidate) {
 		forget(q);
+		(void)channel_reply(ch, id, &done);
 	} else if (m->type == MSG_watermark) {
 		settle_note(&q->settle, p->other, p->index, m->watermark.seq);
 	} else if (m->type == MSG_settle) {

@@ -268,11 +268,11 @@ static void smtp_on_message(void *ctx, struct channel *ch, uint64_t id, struct m
 {
 	struct peer *p = ctx;
 	struct smtp_role *s = p->role->state;
+	struct message done = {.type = MSG_invalidated};
 
-	(void)ch;
-	(void)id;
 	if (m->type == MSG_invalidate) {
 		forget(s);
+		(void)channel_reply(ch, id, &done);
 	} else if (m->type == MSG_pressure) {
 		atomic_store(&s->pressure, m->pressure.level <= 2 ? (int)m->pressure.level : 2);
 	} else if (m->type == MSG_settled) {
