@@ -292,7 +292,33 @@ static void test_lookup_trouble(void **state)
 	assert_int_equal(CLI_TEMP, run(h, "lookup domain example.com", NULL, &out));
 }
 
-/* Every row has texts in both languages and an example that is its own. */
+/* The words of an example up to what is the shell's: < > |. */
+static int words_of(char *text, char **out, int max)
+{
+	int n = 0;
+	for (char *p = text; *p && !strchr("<>|", *p) && n < max;) {
+		bool quoted = *p == '"';
+		out[n++] = p += quoted;
+		p += strcspn(p, quoted ? "\"" : " ");
+		if (*p)
+			*p++ = 0;
+		p += strspn(p, " ");
+	}
+	return n;
+}
+
+/* sendmail reads options of its own. */
+static void check_example(const struct cli_command *c)
+{
+	char text[256], *words[30];
+	if (strcmp(c->words, "sendmail") == 0)
+		return;
+	assert_true(snprintf(text, sizeof text, "%s", c->example) < (int)sizeof text);
+	if (!cli_could_run(words_of(text, words, 30), words))
+		fail_msg("%s: its example cannot be run: %s", c->words, c->example);
+}
+
+/* Every row has texts in both languages and an example that is its own, and one that it takes. */
 static void test_rows(void **state)
 {
 	size_t n;
@@ -303,6 +329,7 @@ static void test_rows(void **state)
 		assert_true(strlen(c[i].help_en) > 0 && strlen(c[i].help_ko) > 0);
 		if (str_find(str_of(c[i].example), str_of(c[i].words)) == STR_NPOS)
 			fail_msg("%s: its example is another's", c[i].words);
+		check_example(&c[i]);
 	}
 }
 

@@ -143,11 +143,15 @@ static void check_dkim(struct findings *f)
 	dkim_keyring_free(&ring);
 }
 
+/* All of IPv6, or all of IPv4, which is kept as ::ffff:0:0/96. */
 static bool has_all(const struct networks *n)
 {
-	for (size_t i = 0; i < n->n; i++)
-		if (n->v[i].bits == 0 || n->v[i].bits == 96)
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	for (size_t i = 0; i < n->n; i++) {
+		const struct network *net = &n->v[i];
+		if (net->bits == 0 || (net->bits == 96 && memcmp(net->address, mapped, sizeof mapped) == 0))
 			return true;
+	}
 	return false;
 }
 

@@ -232,6 +232,7 @@ int cmd_check_perms(struct cli *cli)
 		{"run_dir", run, base, 022, false, true},
 		{"control sockets", join(cli, run, "control"), base, 027, false, true},
 		{"log.path", config_path(c, SETTING_LOG_PATH), log, 07, false, true},
+		{"audit.path", config_path(c, SETTING_AUDIT_PATH), log, 07, false, true},
 	};
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
 		if (rules[i].path[0])

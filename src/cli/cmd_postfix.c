@@ -16,12 +16,6 @@
 #include <string.h>
 #include <time.h>
 
-static int ask(struct cli *cli, struct str request, struct json_doc **out)
-{
-	int code = cli_config(cli);
-	return code ? code : cli_role(cli, "queue", request, out);
-}
-
 /* One member may be given; NULL: all of the queue. */
 static int act(struct cli *cli, const char *verb, const char *member, struct str value, long long *out_n)
 {
@@ -36,7 +30,7 @@ static int act(struct cli *cli, const char *verb, const char *member, struct str
 	else
 		json_write_member_bool(&w, "all", true);
 	json_write_object_end(&w);
-	int code = ask(cli, buf_str(&request), &doc);
+	int code = cli_role(cli, "queue", buf_str(&request), &doc);
 	if (!code)
 		*out_n += (long long)json_value_int_or(json_value_member(json_doc_root(doc), "changed"), 0);
 	return code;
@@ -124,7 +118,7 @@ static int print_json(struct cli *cli, const struct json_value *list)
 static int show(struct cli *cli, bool json)
 {
 	JSON_DOC_SCOPED doc = NULL;
-	int code = ask(cli, STR("{\"verb\":\"queue.list\"}"), &doc);
+	int code = cli_role(cli, "queue", STR("{\"verb\":\"queue.list\"}"), &doc);
 	if (code)
 		return code;
 	const struct json_value *list = json_value_member(json_doc_root(doc), "messages");

@@ -23,12 +23,6 @@ static void print_age(struct table *t, int64_t seconds)
 		table_cell_fmt(t, "%lldh", (long long)seconds / 3600);
 }
 
-static int ask(struct cli *cli, struct str request, struct json_doc **out)
-{
-	int code = cli_config(cli);
-	return code ? code : cli_role(cli, "queue", request, out);
-}
-
 static void print_messages(struct cli *cli, const struct json_value *root)
 {
 	const struct json_value *list = json_value_member(root, "messages");
@@ -68,7 +62,7 @@ static int show(struct cli *cli, struct str request, const char *none_en, const 
 		int none_code)
 {
 	JSON_DOC_SCOPED doc = NULL;
-	int code = ask(cli, request, &doc);
+	int code = cli_role(cli, "queue", request, &doc);
 	if (code)
 		return code;
 	const struct json_value *root = json_doc_root(doc);
@@ -151,7 +145,7 @@ int cmd_queue_top(struct cli *cli);
 int cmd_queue_top(struct cli *cli)
 {
 	JSON_DOC_SCOPED doc = NULL;
-	int code = ask(cli, STR("{\"verb\":\"queue.top\"}"), &doc);
+	int code = cli_role(cli, "queue", STR("{\"verb\":\"queue.top\"}"), &doc);
 	if (code)
 		return code;
 	const struct json_value *root = json_doc_root(doc);
@@ -226,7 +220,7 @@ static int deed(struct cli *cli, const struct deed *d)
 				 "ID, --sender, --recipient, --domain, --all 중 하나를 지정하십시오"));
 	int code = deed_request(cli, d, true, &request);
 	if (!code)
-		code = ask(cli, buf_str(&request), &counted);
+		code = cli_role(cli, "queue", buf_str(&request), &counted);
 	if (code)
 		return code;
 	if (number(counted, "matched") == 0)
@@ -240,7 +234,7 @@ static int deed(struct cli *cli, const struct deed *d)
 		return CLI_USAGE;
 	code = deed_request(cli, d, false, &request);
 	if (!code)
-		code = ask(cli, buf_str(&request), &done);
+		code = cli_role(cli, "queue", buf_str(&request), &done);
 	if (code)
 		return code;
 	if (cli->json)
@@ -275,7 +269,7 @@ static int rule(struct cli *cli, const char *verb, struct str kind, struct str v
 	json_write_member_str(&w, "kind", kind);
 	json_write_member_str(&w, "value", value);
 	json_write_object_end(&w);
-	return ask(cli, buf_str(&request), out);
+	return cli_role(cli, "queue", buf_str(&request), out);
 }
 
 static int rule_and_list(struct cli *cli, const char *verb)
@@ -332,7 +326,7 @@ static int held_of(struct cli *cli, const char *verb, struct str account, long l
 	json_write_member_cstr(&w, "state", "held");
 	json_write_member_str(&w, "reply", arena_fmt(cli->arena, "held: account %.*s:", STR_ARG(account)));
 	json_write_object_end(&w);
-	int code = ask(cli, buf_str(&request), &doc);
+	int code = cli_role(cli, "queue", buf_str(&request), &doc);
 	*out_n = code ? 0 : number(doc, "changed");
 	return code;
 }
@@ -400,7 +394,7 @@ int cmd_queue_status(struct cli *cli);
 int cmd_queue_status(struct cli *cli)
 {
 	JSON_DOC_SCOPED doc = NULL;
-	int code = ask(cli, STR("{\"verb\":\"queue.status\"}"), &doc);
+	int code = cli_role(cli, "queue", STR("{\"verb\":\"queue.status\"}"), &doc);
 	if (code)
 		return code;
 	const struct json_value *root = json_doc_root(doc);

@@ -231,6 +231,10 @@ static int again_unlisted(struct sending *s, struct str sender, const struct sen
 		return cli_fail(s->cli, CLI_NO_USER, "sendmail: no such users: nothing was sent");
 	(void)((code = say(s, STR("RSET"), 2)) || (code = tell_who(s, true)) ||
 	       (code = envelope(s, sender, m, &refused)));
+	if (!code && refused)
+		return cli_fail(s->cli, CLI_TEMP,
+				"sendmail: the server still refuses %zu recipients: nothing was sent",
+				refused);
 	return code;
 }
 

@@ -7,6 +7,7 @@
 #include "cli/table.h"
 #include "config/config.h"
 #include "json/json.h"
+#include "json/log_json.h"
 #include "proc/proc.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -237,18 +238,13 @@ int cmd_server_reload(struct cli *cli)
 	/* A wrong file is refused here already, with file:line: the server is not even asked. */
 	int code = ask(cli, 'r', &doc);
 
-	if (code)
-		return code;
-	const struct json_value *root = json_doc_root(doc);
-	struct str problems = text(root, "problems");
-	cli_flush(cli);
-	fprintf(stderr, "%.*s", STR_ARG(problems));
-	if (json_value_bool_or(json_value_member(root, "ok"), false)) {
+	if (!code)
+		code = cli_master_did(cli, json_doc_root(doc),
+				  cli_text(cli, "refused; the old configuration stays",
+					   "거절되었습니다. 이전 설정을 그대로 씁니다"));
+	if (!code)
 		cli_print(cli, "%s\n", cli_text(cli, "Reloaded.", "다시 읽었습니다."));
-		return CLI_OK;
-	}
-	return cli_fail(cli, CLI_CONFIG, "%s", cli_text(cli, "refused; the old configuration stays",
-							"거절되었습니다. 이전 설정을 그대로 씁니다"));
+	return code;
 }
 
 int cmd_server_upgrade(struct cli *cli)
@@ -256,16 +252,13 @@ int cmd_server_upgrade(struct cli *cli)
 	JSON_DOC_SCOPED doc = NULL;
 	int code = ask(cli, 'u', &doc);
 
+	const struct json_value *root = code ? NULL : json_doc_root(doc);
+	if (!code)
+		code = cli_master_did(cli, root,
+				  cli_text(cli, "not upgraded; the old program goes on",
+					   "바꾸지 않았습니다. 이전 프로그램이 계속 실행됩니다"));
 	if (code)
 		return code;
-	const struct json_value *root = json_doc_root(doc);
-	struct str problems = text(root, "problems");
-	cli_flush(cli);
-	fprintf(stderr, "%.*s", STR_ARG(problems));
-	if (!json_value_bool_or(json_value_member(root, "ok"), false))
-		return cli_fail(cli, CLI_CONFIG, "%s",
-				cli_text(cli, "not upgraded; the old program goes on",
-					 "바꾸지 않았습니다. 이전 프로그램이 계속 실행됩니다"));
 	if (cli->json)
 		json_value_print(root, &cli->out);
 	else
@@ -317,26 +310,45 @@ static off_t tail_start(int fd, uint64_t lines)
 	return 0;
 }
 
-static bool copy_rest(struct cli *cli, int fd)
+/* Objects, one a line, whichever form the log has; part: a line that is not all there yet. */
+static void add_json(struct cli *cli, struct buf *part, struct str bytes)
+{
+	buf_add(part, bytes);
+	size_t whole = str_find_last_byte(buf_str(part), '\n') + 1; /* none: 0 */
+	for (struct str rest = str_sub(buf_str(part), 0, whole); rest.n;) {
+		struct str line = str_cut(&rest, '\n');
+		if (str_starts(line, STR("{")))
+			buf_add(&cli->out, line);
+		else
+			json_log_line(&cli->out, line, JSON_LOG_PLAIN);
+		buf_byte(&cli->out, '\n');
+	}
+	buf_consume(part, whole);
+}
+
+static bool copy_rest(struct cli *cli, int fd, struct buf *part)
 {
 	char chunk[65536];
 	ssize_t n;
 
 	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
-		buf_add_bytes(&cli->out, chunk, (size_t)n);
+		if (cli->json)
+			add_json(cli, part, (struct str){chunk, (size_t)n});
+		else
+			buf_add_bytes(&cli->out, chunk, (size_t)n);
 		cli_flush(cli);
 	}
 	return n == 0;
 }
 
 /* Follows the name: after rotation the new file is read from its beginning. */
-static int follow(struct cli *cli, const char *path, int fd)
+static int follow(struct cli *cli, const char *path, int fd, struct buf *part)
 {
 	enum { LOOK_MS = 500 };
 
 	for (;;) {
 		struct stat open_file, named;
-		if (!copy_rest(cli, fd))
+		if (!copy_rest(cli, fd, part))
 			return cli_fail(cli, CLI_IO, "%s: %s", path, strerror(errno));
 		poll(NULL, 0, LOOK_MS);
 		if (stat(path, &named) < 0 || fstat(fd, &open_file) < 0 || named.st_ino == open_file.st_ino)
@@ -344,7 +356,7 @@ static int follow(struct cli *cli, const char *path, int fd)
 		int fresh = open(path, O_RDONLY | O_CLOEXEC);
 		if (fresh < 0)
 			continue;
-		(void)copy_rest(cli, fd);
+		(void)copy_rest(cli, fd, part);
 		close(fd);
 		fd = fresh;
 	}
@@ -352,6 +364,7 @@ static int follow(struct cli *cli, const char *path, int fd)
 
 int cmd_log_tail(struct cli *cli)
 {
+	BUF_SCOPED part = {0};
 	uint64_t lines = 20;
 	int code = cli_config(cli);
 
@@ -370,8 +383,8 @@ int cmd_log_tail(struct cli *cli)
 	if (lseek(fd, tail_start(fd, lines), SEEK_SET) < 0)
 		return cli_fail(cli, CLI_IO, "%s: %s", path, strerror(errno));
 	if (cli_has(cli, "--follow"))
-		return follow(cli, path, fd);
-	code = copy_rest(cli, fd) ? CLI_OK : CLI_IO;
+		return follow(cli, path, fd, &part);
+	code = copy_rest(cli, fd, &part) ? CLI_OK : CLI_IO;
 	close(fd);
 	return code;
 }

@@ -16,6 +16,7 @@
 #include "json/json.h"
 #include "json/log_json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,6 +192,7 @@ static void add_line(struct tracing *t, struct story *s, struct str line)
 {
 	struct arena *a = t->cli->arena;
 	struct str text = as_text(a, line);
+	t->full |= t->lines == LINES_MAX;
 	if (!text.n || t->lines == LINES_MAX)
 		return;
 	t->lines++;
@@ -328,6 +330,7 @@ static void print_json(struct tracing *t, size_t first)
 	json_write_init(&w, &t->cli->out);
 	json_write_object_begin(&w);
 	json_write_member_int(&w, "found", (int64_t)t->n);
+	json_write_member_bool(&w, "truncated", t->full);
 	json_write_name(&w, STR("messages"));
 	json_write_array_begin(&w);
 	for (size_t i = first; i < t->n; i++) {
@@ -395,6 +398,12 @@ static int run(struct tracing *t, uint64_t limit)
 		return cli_fail_err(cli, &err);
 	for (size_t i = first; i < t->n; i++)
 		qsort(t->stories[i]->lines, t->stories[i]->n, sizeof(struct str), by_text);
+	if (t->full)
+		fprintf(stderr, "pabal: %s\n",
+			cli_text(cli,
+				 "more fits than can be told: the newest are missing; ask for less (a "
+				 "queue id, --file)",
+				 "너무 많아 가장 새로운 것은 빠졌습니다. 큐 ID나 --file로 좁혀 주십시오"));
 	if (cli->json)
 		print_json(t, first);
 	else

@@ -234,6 +234,16 @@ int cli_directory(struct cli *cli, struct str request, struct json_doc **out_rep
 	return finish(cli, &reply, out_reply, &err);
 }
 
+int cli_master_did(struct cli *cli, const struct json_value *reply, const char *refusal)
+{
+	struct str problems = json_value_str_or(json_value_member(reply, "problems"), STR_NONE);
+	cli_flush(cli);
+	fprintf(stderr, "%.*s", STR_ARG(problems));
+	if (json_value_bool_or(json_value_member(reply, "ok"), false))
+		return 0;
+	return cli_fail(cli, CLI_CONFIG, "%s", refusal);
+}
+
 int cli_role(struct cli *cli, const char *role, struct str request, struct json_doc **out_reply)
 {
 	BUF_SCOPED reply = {0};

@@ -34,5 +34,8 @@ int cli_audit(struct cli *cli, struct str request);
 int cli_no_server(struct cli *cli);
 /* The run_dir of the server that has read this file, while the file itself is wrong; NULL: none is found. */
 const char *find_server(struct arena *a, const char *config_path);
+/* A master's answer to reload or upgrade; its problems go to standard error. 0, or the exit code after the
+ * refusal's text. */
+int cli_master_did(struct cli *cli, const struct json_value *reply, const char *refusal);
 /* A request to another role, which must run. */
 int cli_role(struct cli *cli, const char *role, struct str request, struct json_doc **out_reply);

@@ -142,13 +142,8 @@ int cli_ring_changed(struct cli *cli)
 		return err.kind == ERR_NOT_FOUND ? 0 : cli_fail_err(cli, &err);
 	if (!json_doc_parse(str_trim(buf_str(&reply)), REPLY_MAX, &doc, &err))
 		return cli_fail_err(cli, &err);
-	const struct json_value *root = json_doc_root(doc);
-	if (json_value_bool_or(json_value_member(root, "ok"), false))
-		return 0;
-	struct str problems = json_value_str_or(json_value_member(root, "problems"), STR_NONE);
-	cli_flush(cli);
-	fprintf(stderr, "%.*s", STR_ARG(problems));
-	return cli_fail(cli, CLI_CONFIG, "%s",
-			cli_text(cli, "the server keeps its former keys: the configuration has mistakes",
-				 "설정에 잘못이 있어 서버는 이전 키를 그대로 씁니다"));
+	return cli_master_did(
+		cli, json_doc_root(doc),
+		cli_text(cli, "the server keeps its former keys: the configuration has mistakes",
+			 "설정에 잘못이 있어 서버는 이전 키를 그대로 씁니다"));
 }

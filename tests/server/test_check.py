@@ -56,6 +56,8 @@ def test_config(make_pabal):
     assert found["mynetworks"]["state"] == "fail" and "127.0.0.0/8" in found["mynetworks"]["next"]
     assert found["hostname"]["state"] == "fail"
     assert any(w.startswith("certificate ") for w in found)
+    p.config.write_text(p.config.read_text().replace("0.0.0.0/0", "2001:db8::/96"))
+    assert check(p, "config", code=1)["mynetworks"]["state"] == "ok"
     p.configure("nonsense = 1")
     assert check(p, "config", code=78)["file"]["state"] == "fail"
 

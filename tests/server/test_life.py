@@ -183,6 +183,8 @@ def test_log_rotation(make_pabal):
     p.cli("reload")
     p.wait_log("master.reloaded")
     assert "master.reloaded" in p.cli("log", "tail").stdout
+    lines = p.cli("log", "tail", "--json").stdout.splitlines()
+    assert "master.reloaded" in {json.loads(line)["event"] for line in lines}
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
