@@ -133,15 +133,17 @@ int cmd_testmail(struct cli *cli)
 	bool ok = talk_connect_tcp(host.n ? host : STR("127.0.0.1"), (uint16_t)port,
 				   &(struct talk_options){.transcript = &cli->out}, &t, &err) &&
 		  dialogue(t, kind, from, to, (struct str){password.p, password.n}, &r, &err);
-	talk_close(t);
 	cli_flush(cli);
 	if (ok)
-		return CLI_OK;
-	if (err.kind != ERR_NONE)
-		return cli_fail(cli,
+		code = CLI_OK;
+	else if (err.kind != ERR_NONE)
+		code = cli_fail(cli,
 				err.kind == ERR_GONE || err.kind == ERR_NOT_FOUND ? CLI_UNAVAILABLE
 										  : CLI_TEMP,
 				"%s", err.text);
-	return cli_fail(cli, r.code / 100 == 4 ? CLI_TEMP : CLI_UNAVAILABLE, "%s: %.*s",
-			cli_text(cli, "the server refused", "서버가 거절했습니다"), STR_ARG(r.lines));
+	else
+		code = cli_fail(cli, r.code / 100 == 4 ? CLI_TEMP : CLI_UNAVAILABLE, "%s: %.*s",
+				cli_text(cli, "the server refused", "서버가 거절했습니다"), STR_ARG(r.lines));
+	talk_close(t); /* the reply was its */
+	return code;
 }

@@ -79,6 +79,13 @@ def test_exit_codes(pabal, sendmail):
     assert run(pabal, sendmail.parent / "newaliases").returncode == 0
 
 
+def test_testmail_shows_the_dialogue_and_says_why(pabal):
+    done = pabal.cli("testmail", "--plain", pabal.address("test1"))
+    assert "S: 250 2.0.0 queued as " in done.stdout
+    done = pabal.cli("testmail", "--plain", pabal.address("nosuch"), check=False)
+    assert done.returncode == 69 and "the server refused: 550 5.1.1 " in done.stderr
+
+
 def test_some_unknown_recipients_bounce(pabal, sendmail):
     """Nothing is sent twice: those who exist get it, the sender hears of the rest by mail."""
     done = run(pabal, sendmail, "-f", "test2@" + pabal.domain, "test1", "nosuch", stdin="Subject: three\n\nx\n")
